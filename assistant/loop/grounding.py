@@ -1,0 +1,160 @@
+"""Every identifier and number in a call comes from the request, the conversation or the cluster: narrowed before
+decoding, so that a model cannot write anything else, and checked after it, because not every engine obeys."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from assistant.loop.said import Said, fold
+from tools.base import Call, Tool
+from tools.durations import read_memory, read_seconds
+
+NUMBERS = {
+    "nodes", "ntasks", "ntasks_per_node", "cpus_per_task", "gpus", "gpus_per_node", "cpus_per_gpu", "switches", "lines", "limit", "nice",
+}  # fmt: skip
+NAMES = {"partition", "account", "qos", "job_name", "name", "node", "reservation"}
+IDS = {"job_id", "job_ids"}
+TIMES = {"time_limit"}
+MEMORIES = {"mem", "mem_per_cpu", "mem_per_gpu"}
+MOMENTS = {"since", "until", "start", "end", "begin"}
+TEXTS = {
+    "command", "script", "output", "error", "working_directory", "container_image", "container_mounts", "licenses",
+    "mail_user", "pattern", "comment", "nodelist", "exclude", "constraint", "array", "dependency", "signal",
+    "modules", "environment", "reason",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """An argument whose value was never said."""
+
+    tool: str
+    argument: str
+    value: Any
+
+    def __str__(self) -> str:
+        return f"{self.tool}.{self.argument}: {self.value!r} is neither in the request nor in the conversation"
+
+
+Banned = frozenset[tuple[str, str]]
+
+
+def narrow(tools: Mapping[str, Tool], said: Said, banned: Banned = frozenset()) -> dict[str, dict[str, Any]]:
+    """Schemas of the arguments, narrowed to what was said; a tool whose required argument was not said is gone.
+
+    ``banned`` are (tool, argument) pairs that an earlier attempt filled with something never said.
+    """
+    narrowed = {}
+    for name, tool in tools.items():
+        schema = tool.schema()
+        properties = {
+            argument: spec
+            for argument, raw in schema["properties"].items()
+            if (name, argument) not in banned and (spec := _narrow_one(name, argument, raw, said)) is not None
+        }
+        if set(schema["required"]) <= set(properties):
+            narrowed[name] = {**schema, "properties": properties}
+    return narrowed
+
+
+def _narrow_one(tool: str, argument: str, spec: dict[str, Any], said: Said) -> dict[str, Any] | None:
+    if argument in IDS:
+        choices = _job_ids(tool, said)
+        if not choices:
+            return None
+        return {"enum": choices} if argument == "job_id" else {**spec, "items": {"enum": choices}, "maxItems": 50}
+    if argument in NUMBERS:
+        return {"enum": list(said.numbers)} if argument != "nice" else spec
+    if argument in NAMES:
+        return {"enum": list(said.words)} if said.words else None
+    if argument == "user":
+        return {"enum": ["me", *(word for word in said.words if word != "me")]}
+    if argument == "gpu_type":
+        return {"enum": list(said.gpu_types)} if said.gpu_types else None
+    return spec
+
+
+def _job_ids(tool: str, said: Said) -> list[str]:
+    earlier = [f"${n}" for n in (1, 2, 3)] if re.search(r"\$\d", said.text) else []
+    ranges = tool in {"cancel_jobs", "control_jobs"}
+    return [i for i in said.job_ids if ranges or "-" not in i or "[" in i] + earlier
+
+
+def ungrounded(call: Call, said: Said) -> list[Violation]:
+    """Arguments of ``call`` (as the model wrote them) that carry something nobody said."""
+    return [
+        Violation(call.tool, argument, value)
+        for argument, value in call.arguments.items()
+        if not _is_grounded(argument, value, said)
+    ]
+
+
+def _is_grounded(argument: str, value: Any, said: Said) -> bool:
+    if isinstance(value, bool) or value in ("", None):
+        return True
+    if argument in NUMBERS:
+        return _number(value, said)
+    if argument in TIMES:
+        return _literal_or(value, said, lambda text: read_seconds(text.lstrip("+-")) in said.durations)
+    if argument in MEMORIES:
+        return _literal_or(value, said, lambda text: read_memory(text) in said.memories)
+    if argument in MOMENTS:
+        return said.has(str(value)) or _shares_number_or_day(str(value), said)
+    if argument == "user" and value == "me":
+        return True
+    if argument == "gpu_type":
+        return str(value).lower() in said.gpu_types
+    if isinstance(value, list):
+        return all(_is_text(str(part), said) for part in value)
+    if isinstance(value, dict):
+        return all(_is_text(str(part), said) for pair in value.items() for part in pair)
+    if argument in NAMES | IDS | TEXTS | {"user"}:
+        return _is_text(str(value), said)
+    return True  # closed sets: states, actions, streams, group_by, mail types
+
+
+def _number(value: Any, said: Said) -> bool:
+    return isinstance(value, int) and abs(value) in said.numbers
+
+
+def _literal_or(value: Any, said: Said, same: Callable[[str], bool]) -> bool:
+    text = str(value)
+    if said.has(text.lstrip("+-").strip()):
+        return True
+    try:
+        return same(text)
+    except ValueError:
+        return True  # unreadable: the next rung says so with the forms that are understood
+
+
+def _shares_number_or_day(value: str, said: Said) -> bool:
+    """A canonical ISO time was computed from words; it needs some word of time in the request."""
+    if not re.match(r"\d{4}-\d\d-\d\d|now", value):
+        return False
+    return bool(said.durations) or bool(re.search(_TIME_WORDS, said.folded))
+
+
+_TIME_WORDS = (
+    r"\d|today|yesterday|tomorrow|tonight|night|morning|evening|noon|week|month|year|day|hour|minute|weekend|"
+    r"heute|gestern|morgen|woche|monat|jahr|tag|hier|demain|semaine|mois|ann|jour|ayer|hoy|mañana|semana|mes|año|"
+    r"어제|오늘|내일|주|월|일|昨|今|明|周|月|年|天"
+)
+
+
+def _is_text(value: str, said: Said) -> bool:
+    """Said letter for letter, or made only of words and numbers that were."""
+    if said.has(value) or re.fullmatch(r"\$\d", value):
+        return True
+    words = [fold(part) for part in re.findall(r"[^\W_]+", value)]
+    known = {fold(part) for part in re.findall(r"[^\W_]+", said.text)} | {str(n) for n in said.numbers} | _GLUE
+    return bool(words) and all(word in known or word.lstrip("0") in known for word in words)
+
+
+# words of Slurm's own syntax that arguments are allowed to add to what was said
+_GLUE = {
+    "0", "after", "afterok", "afterany", "afternotok", "aftercorr", "singleton", "usr1", "usr2", "term", "int", "kill", "hup",
+    "b", "r", "now", "j", "x", "a", "out", "err",
+}  # fmt: skip

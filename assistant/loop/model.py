@@ -1,0 +1,130 @@
+"""The seam to a model: one OpenAI-compatible endpoint, asked for one JSON document that obeys a schema."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from assistant.errors import ModelRefused, ModelTimeout, ModelUnreachable
+
+Message = dict[str, Any]
+"""An OpenAI chat message: ``{"role": "user", "content": "…"}``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """``text`` is the answer alone; reasoning is kept apart, never parsed and never shown to a tool."""
+
+    text: str
+    finish_reason: str = "stop"
+    reasoning: str = ""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    seconds: float = 0.0
+
+
+class ChatModel(Protocol):
+    def complete(self, messages: list[Message], schema: dict[str, Any]) -> Completion:
+        """Raises a ``ModelError``; a strange answer is not an error here, the ladder judges it."""
+        ...
+
+
+@dataclass
+class OpenAIModel:
+    """Any OpenAI-compatible server: vLLM, xllamacpp, llama.cpp, a site's gateway.
+
+    ``extra`` goes into the body as it is (``chat_template_kwargs`` and the like). Requests are repeated only
+    when the server said that it did nothing: a refused connection, 429 and 503, with its Retry-After.
+    """
+
+    url: str
+    model: str
+    api_key: str = ""
+    timeout: float = 120.0
+    max_tokens: int = 512
+    temperature: float = 0.0
+    extra: dict[str, Any] = field(default_factory=dict)
+    _client: Any = None
+
+    def complete(self, messages: list[Message], schema: dict[str, Any]) -> Completion:
+        started = time.perf_counter()
+        answer = self._post(
+            {
+                "model": self.model,
+                "messages": messages,
+                "max_tokens": self.max_tokens,
+                "temperature": self.temperature,
+                "response_format": {
+                    "type": "json_schema",
+                    "json_schema": {"name": "action", "schema": schema, "strict": True},
+                },
+                **self.extra,
+            }
+        )
+        return _completion(answer, time.perf_counter() - started)
+
+    def _post(self, body: dict[str, Any]) -> dict[str, Any]:
+        import httpx
+
+        try:
+            response = self._send(body)
+        except httpx.TimeoutException as error:
+            raise ModelTimeout(
+                f"the model at {self.url} did not answer in {self.timeout:.0f} s",
+                "raise `timeout` or use a smaller model",
+            ) from error
+        except httpx.HTTPError as error:
+            raise ModelUnreachable(
+                f"no model answers at {self.url}: {error}", "`sask serve embedded` starts the bundled one"
+            ) from error
+        if response.status_code != 200:
+            raise ModelRefused(
+                f"the model at {self.url} answered HTTP {response.status_code}: {response.text[:300]}",
+                "check `url`, `model` and `api_key` with `sask config`",
+                status=response.status_code,
+            )
+        try:
+            return dict(response.json())
+        except ValueError as error:
+            raise ModelRefused(
+                f"{self.url} did not answer with JSON: {response.text[:120]!r}", "is this an OpenAI-compatible server?"
+            ) from error
+
+    def _send(self, body: dict[str, Any]) -> Any:
+        import httpx
+        import stamina
+
+        if self._client is None:
+            headers = {"Authorization": f"Bearer {self.api_key}"} if self.api_key else {}
+            self._client = httpx.Client(base_url=self.url, headers=headers, timeout=self.timeout, trust_env=False)
+        for attempt in stamina.retry_context(on=_wait_before_retry, attempts=3, timeout=30.0):
+            with attempt:
+                response = self._client.post("/v1/chat/completions", json=body)
+                if response.status_code in (429, 503) and attempt.num < 3:
+                    response.raise_for_status()
+        return response
+
+
+def _wait_before_retry(error: Exception) -> bool | float:
+    """Only what did nothing is asked again; the server's own Retry-After counts."""
+    import httpx
+
+    if isinstance(error, httpx.HTTPStatusError):
+        after = error.response.headers.get("Retry-After", "")
+        return float(after) if after.isdigit() else True
+    return isinstance(error, httpx.ConnectError) and "refused" not in str(error).lower()
+
+
+def _completion(answer: dict[str, Any], seconds: float) -> Completion:
+    choices = answer.get("choices") or [{}]
+    message = choices[0].get("message") or {}
+    usage = answer.get("usage") or {}
+    return Completion(
+        text=message.get("content") or "",
+        finish_reason=choices[0].get("finish_reason") or "",
+        reasoning=message.get("reasoning") or message.get("reasoning_content") or "",
+        prompt_tokens=usage.get("prompt_tokens", 0),
+        completion_tokens=usage.get("completion_tokens", 0),
+        seconds=seconds,
+    )

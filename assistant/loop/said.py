@@ -1,0 +1,131 @@
+"""What was said: the words, numbers, ids and spans of a request, which every argument must come from.
+
+Nothing here knows a model. ``Said`` is cheap to make (a regular expression or two); the readings that cost more
+(durations, times) are made only when a value is not found letter for letter.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from typing import TypeVar
+
+from tools.durations import number_words, read_memory, read_seconds
+from tools.values import read_gpu_type
+
+Reading = TypeVar("Reading", int, str)
+MAX_WORDS = 240
+_WORD = re.compile(r"[^\s,;:!?()\"'`<>|]+(?:\[[\d,\-:%]+\][\w.\-]*)*")
+_GPU = re.compile(
+    r"\b(?:[abhlvtp]\d{1,3}[a-z]{0,2}|[ag]h?\d{2,3}|gb\d{3}|gh\d{3}|mi\d{3}[a-z]?|l40s?|rtx[ _-]?\w+|k80|titan\w*)"
+    r"(?:[ _]\d+g\.\d+gb)?s?\b|\b\d+g\.\d+gb\b",
+    re.IGNORECASE,
+)
+_ID = re.compile(
+    r"(?<![A-Za-z0-9_.:/%\-=$])(?:job_?|id_?|#)?(\d+(?:_(?:\d+|\[[\d,\-:%]+\]))?(?:\+\d+)?)(?![A-Za-z0-9_%:/=]|[.\-]\d)"
+    r"(?!\s*(?:x\b|nodes?\b|gpus?\b|cpus?\b|cores?\b|tasks?\b|min|hours?\b|hrs?\b|h\b|days?\b|d\b|weeks?\b|lines?\b|times?\b|"
+    r"gb?\b|tb?\b|mb?\b|gigs?\b|knoten\b|tage?\b|stunden?\b|heures?\b|jours?\b|horas?\b|días?\b|nodos?\b|nœuds?\b|noeuds?\b|"
+    r"[avhb]\d{2,3}s?\b|%|시간|개|일|분|小时|天|个|分|行|줄|节点|노드))",
+    re.IGNORECASE,
+)
+_RANGE = re.compile(
+    r"(?<![\w.:\-\[])(\d+)\s*(?:-|–|\.\.+|\bto\b|\bthrough\b|\bbis\b|\bà\b|\bal?\b|~|到|至)\s*#?(\d+)(?![\w:.\-])"
+)
+
+
+@dataclass(frozen=True)
+class Said:
+    """``request`` and, apart from it, what the conversation is about (ids and names of earlier turns)."""
+
+    request: str
+    about: tuple[str, ...] = ()
+    now: datetime = field(default_factory=datetime.now)
+
+    @cached_property
+    def text(self) -> str:
+        return " ".join([self.request, *self.about])
+
+    @cached_property
+    def folded(self) -> str:
+        """Lower case, single spaces: what a span is looked up in."""
+        return fold(self.text)
+
+    @cached_property
+    def words(self) -> tuple[str, ...]:
+        """Candidate names, in order, each as written and without its trimmings; bounded."""
+        raw = _WORD.findall(self.request)
+        if len(raw) > MAX_WORDS:
+            raw = raw[: MAX_WORDS // 2] + raw[-MAX_WORDS // 2 :]
+        found: dict[str, None] = {}
+        for word in [*raw, *self.about]:
+            for form in _forms(word):
+                found.setdefault(form)
+        return tuple(found)
+
+    @cached_property
+    def numbers(self) -> tuple[int, ...]:
+        """Whole numbers said as digits or words, always with 1 ("a GPU")."""
+        digits = [int(n) for n in re.findall(r"(?<![\d.])\d{1,7}(?![\d]|\.\d)", self.text)]
+        glued = [int(n) for n in re.findall(r"(?<=x)\d{1,4}|\d{1,4}(?=x)", self.folded)]
+        table = number_words()
+        spoken = [int(table[w]) for w in re.findall(r"[^\W\d_]+", self.folded) if table.get(w, ".").isdigit()]
+        spoken += [int(v) for w, v in table.items() if not w.isascii() and v.isdigit() and w in self.folded]
+        spoken += [2] if re.search(r"\b(both|pair|beide[n]?|deux|double|ambos)\b", self.folded) else []
+        return tuple(sorted({1, *digits, *glued, *spoken}))
+
+    @cached_property
+    def job_ids(self) -> tuple[str, ...]:
+        """Everything that can be a job id: ``123``, ``123_4``, and ranges ``101-105`` as one."""
+        found = dict.fromkeys(_ID.findall(self.text))
+        for first, last in _RANGE.findall(self.text):
+            found.setdefault(f"{first}-{last}")
+        return tuple(found)
+
+    @cached_property
+    def gpu_types(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(read_gpu_type(match) for match in _GPU.findall(self.text)))
+
+    @cached_property
+    def durations(self) -> frozenset[int]:
+        """Seconds of every duration that can be read off a few words in a row."""
+        return frozenset(_readings(self.request, read_seconds))
+
+    @cached_property
+    def memories(self) -> frozenset[str]:
+        return frozenset(_readings(self.request, read_memory))
+
+    def has(self, value: str) -> bool:
+        """Whether the text carries ``value`` letter for letter, but for case and spaces."""
+        return fold(value) in self.folded
+
+
+def fold(text: str) -> str:
+    return re.sub(r"\s+", " ", text).strip().casefold()
+
+
+def _forms(word: str) -> list[str]:
+    """``@alice's`` → ``alice``; ``h100s`` → ``h100s`` and ``h100``; ``x=y`` → both sides too."""
+    plain = word.strip(".@#*_~").rstrip(".,:;=-/")
+    plain = re.sub(r"(?:'|’)s?$", "", plain)
+    forms = [plain] + ([plain[:-1]] if re.fullmatch(r".*[\w]s", plain) and len(plain) > 2 else [])
+    if "=" in plain:
+        forms += [part.lstrip("-") for part in plain.split("=") if part]
+    forms += [part for part in plain.split("/") if part] if "/" in plain and not plain.startswith("/") else []
+    # names inside text without spaces (Korean, Chinese), "job48121"
+    forms += re.findall(r"[A-Za-z0-9][\w.\-]*", plain, re.ASCII) if not plain.isascii() else []
+    return [form for form in forms if form and len(form) <= 100]
+
+
+def _readings(text: str, read: Callable[[str], Reading]) -> set[Reading]:
+    """What ``read`` makes of every run of up to five words."""
+    words = text.split()[:MAX_WORDS]
+    found: set[Reading] = set()
+    for start in range(len(words)):
+        for end in range(start + 1, min(start + 6, len(words) + 1)):
+            with contextlib.suppress(ValueError):
+                found.add(read(" ".join(words[start:end]).strip("()[],;:!?\"'`")))
+    return found
