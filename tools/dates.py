@@ -35,10 +35,19 @@ def read_moment(text: str, now: datetime, *, edge: Edge = "start", ahead: bool =
     ``ahead`` prefers the future ("6pm" is tonight, not last night). Raises ValueError with the forms understood.
     """
     plain = re.sub(r"\s+", " ", text.strip().lower()).strip(" .!?,")
+    plain = re.sub(r"(?<=\w) (?:so far|bisher|until now|till now)$", "", plain)
+    plain = re.sub(
+        r"^(?:the )?(first|second|third) of (?=[a-z]+$)", lambda m: {"f": "1 ", "s": "2 ", "t": "3 "}[m[1][0]], plain
+    )
+    plain = re.sub(r"^(?:the )?past (day|week|month)$", r"last 1 \1", plain).replace("1 month", "30 days")
     if ahead and (seconds := _try_seconds(_ahead_span(plain))):
         return now + timedelta(seconds=seconds)
     if not ahead and (span := _SPAN.match(plain)) and (seconds := _try_seconds(span[1], bare_unit=False)):
         return now - timedelta(seconds=seconds) if edge == "start" else now
+    if months := re.fullmatch(r"(?:the )?(?:last|past|previous) (\d+) (month|year)s?", plain):
+        return read_moment(f"{months[1]} {months[2]}s ago", now) if edge == "start" else now
+    if (period := _named_period(plain, now)) is not None:
+        return period[0] if edge == "start" else period[1]
     moment = _read_clockless(plain, now, edge, ahead)
     while moment is None and (shorter := _LEAD.sub("", plain)) != plain:
         plain = shorter
@@ -46,6 +55,27 @@ def read_moment(text: str, now: datetime, *, edge: Edge = "start", ahead: bool =
     if moment is None:
         raise ValueError(f"{text!r} is not a time; write 2026-11-20T18:00, 'yesterday', 'last week' or 'monday 9am'")
     return moment
+
+
+def _named_period(plain: str, now: datetime) -> tuple[datetime, datetime] | None:
+    """Quarters and weekends, which dateparser does not know: their start and their end."""
+    today = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    if re.fullmatch(
+        r"(?:(?:over|on|at|this|last|the|past|am|letztes|ce|le|el|dieses) )*(?:weekend|wochenende|week-end|fin de semana|周末|주말)",
+        plain,
+    ):
+        saturday = today - timedelta(days=(today.weekday() - 5) % 7)
+        return saturday, saturday + timedelta(days=2)
+    first = today.replace(month=3 * ((today.month - 1) // 3) + 1, day=1)
+    if re.fullmatch(r"(?:the )?(?:last|previous) quarter|letztes quartal", plain):
+        return _start_of("quarter", first - timedelta(days=1)), first
+    if re.fullmatch(r"this quarter|the quarter", plain):
+        return first, _start_of("quarter", first + timedelta(days=95))
+    if match := re.fullmatch(r"q([1-4])(?: (\d{4}))?", plain):
+        start = today.replace(year=int(match[2] or today.year), month=3 * int(match[1]) - 2, day=1)
+        start = start if match[2] or start <= now else start.replace(year=start.year - 1)
+        return start, _start_of("quarter", start + timedelta(days=95))
+    return None
 
 
 def _ahead_span(plain: str) -> str:
@@ -57,7 +87,11 @@ def _ahead_span(plain: str) -> str:
 
 def _try_seconds(words: str, *, bare_unit: bool = True) -> int | None:
     """Seconds of "24 hours"; "week" alone is a period, not a span."""
-    if not words or not re.search(r"\d|\s|[^\x00-\x7f]", words) or re.fullmatch(r"[\d:\-]+", words):
+    if not words or re.fullmatch(r"[\d:\-]+", words):
+        return None
+    if re.fullmatch(r"hour|minute|stunde|heure|hora", words):
+        words = f"1 {words}"
+    if not bare_unit and not re.search(r"\d|\s|[^\x00-\x7f]", words):
         return None
     try:
         return read_seconds(words)
@@ -79,18 +113,36 @@ def _read_clockless(plain: str, now: datetime, edge: Edge, ahead: bool) -> datet
     return _start_of(found.period, moment) if edge == "start" else _end_of(found.period, moment)
 
 
+_DAYS = {
+    "today": "today|tonight|this|heute|aujourd'hui|ce|hoy|esta|오늘|今天|今日|今",
+    "tomorrow": "tomorrow|morgen|demain|mañana|내일|明天|明日|明",
+    "yesterday": "yesterday|gestern|hier|ayer|어제|昨天|昨",
+}
+_EVENING = "tonight|evening|night|abend|nacht|soir|noche|tarde|저녁|밤|오후|下午|晚上|晚|傍晚|afternoon|nachmittag|pm"
+_MORNING = "morning|früh|morgen|matin|아침|오전|早上|上午|早|am"
+_CLOCK = re.compile(
+    rf"^(?P<day>{'|'.join(_DAYS.values())})?\s*(?P<part>{_EVENING}|{_MORNING})?\s*(?:at|um|[àa]|a las|gegen|vers|sobre las)?\s*"
+    r"(?P<hour>\d{1,2})(?::(?P<minute>\d\d))?\s*(?:h|uhr|시|点|點|时|時)?(?P<half>반|半)?\s*(?P<late>am|pm)?(?:에|부터)?$"
+)
+_PART = re.compile(rf"^(?P<day>{'|'.join(_DAYS.values())})\s*(?P<part>{_EVENING}|{_MORNING})$|^tonight$")
+
+
 def _straighten(plain: str) -> str:
-    """Hours of an evening said without pm: "tonight at 10" is 22:00 today."""
-    if match := re.fullmatch(
-        r"(?:tonight|this evening|heute abend|ce soir|esta noche)(?: at| um| à| a las)? (\d{1,2})(:\d\d)?(?: ?(?:pm|uhr|h))?",
-        plain,
-    ):
-        hour = int(match[1])
-        return f"today {hour + 12 if hour < 12 else hour}{match[2] or ':00'}"
-    if re.fullmatch(r"tonight|this evening|heute abend|ce soir|esta noche", plain):
-        return "today 18:00"
-    plain = re.sub(r"^(morgen|heute|gestern) um (\d{1,2}) uhr$", r"\1 \2:00", plain)
+    """Day, part of day and hour in six languages, in words that dateparser reads: "tonight at 10" → "today 22:00"."""
+    if match := _CLOCK.match(plain):
+        if not match["day"] and not match["part"] and not match["half"]:
+            return plain
+        late = match["late"] == "pm" or bool(re.fullmatch(_EVENING, match["part"] or "")) or match["day"] == "tonight"
+        hour = int(match["hour"]) + (12 if late and int(match["hour"]) < 12 else 0)
+        return f"{_day(match['day'])} {hour}:{match['minute'] or ('30' if match['half'] else '00')}"
+    if plain != "this morning" and (match := _PART.match(plain)):
+        late = plain == "tonight" or bool(re.fullmatch(_EVENING, match["part"] or ""))
+        return f"{_day(match['day'])} {'18:00' if late else '09:00'}"
     return re.sub(r"^(?:this )?(morning|afternoon|evening)$", r"this \1", plain)
+
+
+def _day(word: str | None) -> str:
+    return next((day for day, words in _DAYS.items() if word and re.fullmatch(words, word)), "today")
 
 
 def _start_of(period: str, moment: datetime) -> datetime:
@@ -99,6 +151,8 @@ def _start_of(period: str, moment: datetime) -> datetime:
         return day - timedelta(days=day.weekday())
     if period == "month":
         return day.replace(day=1)
+    if period == "quarter":
+        return day.replace(month=3 * ((day.month - 1) // 3) + 1, day=1)
     return day.replace(month=1, day=1) if period == "year" else day
 
 

@@ -24,7 +24,7 @@ _UNITS = {
 _NUMBERS = {
     "0.25": "quarter",
     "0.5": "half halbe halber halben halbes demi demie media medio 반 半",
-    "1": "a an one un une uno una ein eine einen einer eins 한 하나 一 1",
+    "1": "a an another one single un une uno una ein eine einen einer eins 한 하나 一 1",
     "1.5": "anderthalb eineinhalb",
     "2": "two zwei deux dos 두 둘 二 两 兩 couple",
     "3": "three drei trois tres 세 셋 三",
@@ -37,8 +37,13 @@ _NUMBERS = {
     "10": "ten zehn dix diez 열 十",
     "11": "eleven elf onze once 十一",
     "12": "twelve zwölf zwolf douze doce dozen 열두 十二",
+    "13": "thirteen",
+    "14": "fourteen",
     "15": "fifteen fünfzehn quinze quince 十五",
     "16": "sixteen sechzehn seize dieciséis 十六",
+    "17": "seventeen",
+    "18": "eighteen",
+    "19": "nineteen",
     "20": "twenty zwanzig vingt veinte 二十",
     "24": "twenty-four twentyfour vierundzwanzig vingt-quatre veinticuatro 二十四",
     "30": "thirty dreißig dreissig trente treinta 三十",
@@ -46,9 +51,14 @@ _NUMBERS = {
     "40": "forty vierzig quarante cuarenta 四十",
     "45": "forty-five fünfundvierzig quarante-cinq 四十五",
     "48": "forty-eight achtundvierzig quarante-huit 四十八",
+    "50": "fifty fünfzig cinquante cincuenta 五十",
     "60": "sixty sechzig soixante sesenta 六十",
     "72": "seventy-two zweiundsiebzig",
+    "70": "seventy",
+    "80": "eighty achtzig quatre-vingts ochenta",
     "90": "ninety neunzig quatre-vingt-dix noventa 九十",
+    "100": "hundred hundert cent cien 백 一百",
+    "1000": "thousand tausend mille mil 천 一千",
 }
 _WHOLE = {
     "overnight": 43200,
@@ -61,7 +71,7 @@ _WHOLE = {
     "la nuit": 43200,
 }
 _FILLER = re.compile(
-    r"\b(more|extra|additional|another|further|less|fewer|of|for|and|y|et|und|about|full|whole|only|just|max|the|de|mehr|"
+    r"\b(more|mor|extra|additional|further|less|fewer|of|for|and|y|et|und|about|full|whole|only|just|max|the|de|mehr|"
     r"weitere[nr]?|zusätzliche|länger|longer|shorter|más|mas|plus|mal|supplémentaires?|de plus|wall ?time|time|limit|maximum|up to|bis zu|en más)\b|더|再|多|的|个|個|[&+~,]"
 )
 
@@ -115,9 +125,9 @@ def read_seconds(text: str) -> int:
     if plain in UNLIMITED_WORDS:
         return -1
     seconds = slurm_seconds(plain)
-    if seconds is None:
+    if seconds is None and not plain.startswith("-"):
         seconds = _WHOLE.get(plain)
-    if seconds is None:
+    if seconds is None and not plain.startswith("-"):
         seconds = _spelled_seconds(plain)
     if seconds is None or seconds <= 0:
         raise ValueError(

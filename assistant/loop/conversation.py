@@ -6,8 +6,14 @@ from dataclasses import dataclass, field
 
 from assistant.loop.model import Message
 
-REMEMBERED = 3
+REMEMBERED = 8
 HISTORY = 24
+
+
+def about(jobs: list[str], nodes: list[str]) -> tuple[str, ...]:
+    """``("jobs 611 612", "node gpu-node03")``: the form in which a model is told, in training and in use."""
+    parts = [(f"job{'s' * (len(jobs) > 1)} ", jobs), (f"node{'s' * (len(nodes) > 1)} ", nodes)]
+    return tuple(word + " ".join(names[:REMEMBERED]) for word, names in parts if names)
 
 
 @dataclass
@@ -29,5 +35,4 @@ class Conversation:
     @property
     def about(self) -> tuple[str, ...]:
         """One line for the prompt, also what the arguments may be grounded in."""
-        parts = [f"job {job}" for job in self.jobs[:1]] + [f"node {node}" for node in self.nodes[:1]]
-        return tuple(parts)
+        return about(self.jobs, self.nodes)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from assistant.loop.said import Said, fold
+from assistant.loop.said import Said
 from tools.base import Call, Tool
 from tools.durations import read_memory, read_seconds
 
@@ -20,11 +20,8 @@ IDS = {"job_id", "job_ids"}
 TIMES = {"time_limit"}
 MEMORIES = {"mem", "mem_per_cpu", "mem_per_gpu"}
 MOMENTS = {"since", "until", "start", "end", "begin"}
-TEXTS = {
-    "command", "script", "output", "error", "working_directory", "container_image", "container_mounts", "licenses",
-    "mail_user", "pattern", "comment", "nodelist", "exclude", "constraint", "array", "dependency", "signal",
-    "modules", "environment", "reason",
-}  # fmt: skip
+CLOSED = {"states", "action", "stream", "group_by", "mail_type"}
+"""Slurm's own words, which people say in theirs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +63,7 @@ def _narrow_one(tool: str, argument: str, spec: dict[str, Any], said: Said) -> d
         if not choices:
             return None
         return {"enum": choices} if argument == "job_id" else {**spec, "items": {"enum": choices}, "maxItems": 50}
-    if argument in NUMBERS:
+    if argument in NUMBERS and spec.get("type") == "integer":
         return {"enum": list(said.numbers)} if argument != "nice" else spec
     if argument in NAMES:
         return {"enum": list(said.words)} if said.words else None
@@ -93,10 +90,10 @@ def ungrounded(call: Call, said: Said) -> list[Violation]:
 
 
 def _is_grounded(argument: str, value: Any, said: Said) -> bool:
-    if isinstance(value, bool) or value in ("", None):
+    if isinstance(value, bool) or value in ("", None) or argument in CLOSED:
         return True
-    if argument in NUMBERS:
-        return _number(value, said)
+    if argument in NUMBERS and isinstance(value, int):
+        return abs(value) in said.numbers
     if argument in TIMES:
         return _literal_or(value, said, lambda text: read_seconds(text.lstrip("+-")) in said.durations)
     if argument in MEMORIES:
@@ -111,13 +108,7 @@ def _is_grounded(argument: str, value: Any, said: Said) -> bool:
         return all(_is_text(str(part), said) for part in value)
     if isinstance(value, dict):
         return all(_is_text(str(part), said) for pair in value.items() for part in pair)
-    if argument in NAMES | IDS | TEXTS | {"user"}:
-        return _is_text(str(value), said)
-    return True  # closed sets: states, actions, streams, group_by, mail types
-
-
-def _number(value: Any, said: Said) -> bool:
-    return isinstance(value, int) and abs(value) in said.numbers
+    return _is_text(str(value), said)
 
 
 def _literal_or(value: Any, said: Said, same: Callable[[str], bool]) -> bool:
@@ -138,7 +129,7 @@ def _shares_number_or_day(value: str, said: Said) -> bool:
 
 
 _TIME_WORDS = (
-    r"\d|today|yesterday|tomorrow|tonight|night|morning|evening|noon|week|month|year|day|hour|minute|weekend|"
+    r"\d|jan|feb|mar|m[äa]r|apr|avr|abr|ma[iyo]|jun|jul|aug|ao[uû]t|ago|sep|o[kc]t|nov|de[cz]|d[ée]c|ene|mon|tue|wed|thu|fri|sat|sun|today|yesterday|tomorrow|tonight|night|morning|evening|noon|week|month|year|day|hour|minute|weekend|"
     r"heute|gestern|morgen|woche|monat|jahr|tag|hier|demain|semaine|mois|ann|jour|ayer|hoy|mañana|semana|mes|año|"
     r"어제|오늘|내일|주|월|일|昨|今|明|周|月|年|天"
 )
@@ -148,9 +139,13 @@ def _is_text(value: str, said: Said) -> bool:
     """Said letter for letter, or made only of words and numbers that were."""
     if said.has(value) or re.fullmatch(r"\$\d", value):
         return True
-    words = [fold(part) for part in re.findall(r"[^\W_]+", value)]
-    known = {fold(part) for part in re.findall(r"[^\W_]+", said.text)} | {str(n) for n in said.numbers} | _GLUE
-    return bool(words) and all(word in known or word.lstrip("0") in known for word in words)
+    known = {*_parts(said.text), *map(str, said.numbers), *_GLUE}
+    return all(part in known or part.lstrip("0") in known for part in _parts(value))
+
+
+def _parts(text: str) -> list[str]:
+    """Runs of letters and runs of digits, folded: ``gpu-node[01-04]`` → gpu, node, 01, 04."""
+    return re.findall(r"[^\W\d_]+|\d+", text.casefold())
 
 
 # words of Slurm's own syntax that arguments are allowed to add to what was said

@@ -17,23 +17,27 @@ from typing import TypeVar
 from tools.durations import number_words, read_memory, read_seconds
 from tools.values import read_gpu_type
 
+_CJK_SPAN = re.compile(r"([一二两兩三四五六七八九十半]+|\d+(?:\.\d+)?)\s*(个?半?小时|分钟|天|周|시간|일|분|주)")
 Reading = TypeVar("Reading", int, str)
 MAX_WORDS = 240
 _WORD = re.compile(r"[^\s,;:!?()\"'`<>|]+(?:\[[\d,\-:%]+\][\w.\-]*)*")
 _GPU = re.compile(
-    r"\b(?:[abhlvtp]\d{1,3}[a-z]{0,2}|[ag]h?\d{2,3}|gb\d{3}|gh\d{3}|mi\d{3}[a-z]?|l40s?|rtx[ _-]?\w+|k80|titan\w*)"
-    r"(?:[ _]\d+g\.\d+gb)?s?\b|\b\d+g\.\d+gb\b",
+    r"(?<![A-Za-z0-9])(?:[abhlvtp]\d{1,4}[a-z]{0,2}|[ag]h?\d{2,3}|gb\d{3}|gh\d{3}|mi\d{3}[a-z]?|l40s?|rtx[ _-]?\w+|k80|titan\w*)"
+    r"(?:[ _]\d+g\.\d+gb)?s?(?![A-Za-z0-9])|(?<![A-Za-z0-9.])\d+g\.\d+gb(?![A-Za-z0-9])",
     re.IGNORECASE,
 )
-_ID = re.compile(
-    r"(?<![A-Za-z0-9_.:/%\-=$])(?:job_?|id_?|#)?(\d+(?:_(?:\d+|\[[\d,\-:%]+\]))?(?:\+\d+)?)(?![A-Za-z0-9_%:/=]|[.\-]\d)"
+_TASKS = r"(?:_(?:\d+|\[[\d,\-:%]+\]))?(?:\+\d+)?"
+_LONG_ID = re.compile(r"(?<!\d)\d{4,}" + _TASKS + r"(?!\d)")
+# a short number is an id only where nothing says that it counts something, or is part of a name, a time or a date
+_SHORT_ID = re.compile(
+    r"(?<![A-Za-z0-9_.:/%\-$])(?:job_?(?:id)?=?|id_?|#)?(\d{1,3}" + _TASKS + r")(?![A-Za-z0-9_%/=]|[.\-:]\d)"
     r"(?!\s*(?:x\b|nodes?\b|gpus?\b|cpus?\b|cores?\b|tasks?\b|min|hours?\b|hrs?\b|h\b|days?\b|d\b|weeks?\b|lines?\b|times?\b|"
-    r"gb?\b|tb?\b|mb?\b|gigs?\b|knoten\b|tage?\b|stunden?\b|heures?\b|jours?\b|horas?\b|días?\b|nodos?\b|nœuds?\b|noeuds?\b|"
+    r"gb?\b|tb?\b|mb?\b|gigs?\b|knoten\b|tage?\b|stunden?\b|heures?\b|jours?\b|horas?\b|días?\b|nodos?\b|n(?:œ|oe)uds?\b|"
     r"[avhb]\d{2,3}s?\b|%|시간|개|일|분|小时|天|个|分|行|줄|节点|노드))",
     re.IGNORECASE,
 )
 _RANGE = re.compile(
-    r"(?<![\w.:\-\[])(\d+)\s*(?:-|–|\.\.+|\bto\b|\bthrough\b|\bbis\b|\bà\b|\bal?\b|~|到|至)\s*#?(\d+)(?![\w:.\-])"
+    r"(?<![\w.:\-\[])(\d+)\s*(?:-|–|\.\.+|\bto\b|\bthrough\b|\bbis\b|\bà\b|\bal?\b|~|到|至)\s*#?(\d+)(?![\w:]|[.\-]\d)"
 )
 
 
@@ -61,7 +65,7 @@ class Said:
         if len(raw) > MAX_WORDS:
             raw = raw[: MAX_WORDS // 2] + raw[-MAX_WORDS // 2 :]
         found: dict[str, None] = {}
-        for word in [*raw, *self.about]:
+        for word in [*raw, *" ".join(self.about).split()]:
             for form in _forms(word):
                 found.setdefault(form)
         return tuple(found)
@@ -80,10 +84,19 @@ class Said:
     @cached_property
     def job_ids(self) -> tuple[str, ...]:
         """Everything that can be a job id: ``123``, ``123_4``, and ranges ``101-105`` as one."""
-        found = dict.fromkeys(_ID.findall(self.text))
-        for first, last in _RANGE.findall(self.text):
-            found.setdefault(f"{first}-{last}")
-        return tuple(found)
+        found = dict.fromkeys(_LONG_ID.findall(self.text) + _SHORT_ID.findall(self.text))
+        ranges = [f"{first}-{last}" for first, last in _RANGE.findall(self.text)]
+        return tuple(dict.fromkeys([*found, *ranges, *self._array_tasks(list(found), ranges)]))
+
+    def _array_tasks(self, ids: list[str], ranges: list[str]) -> list[str]:
+        """ "tasks 10 to 20 of array 7340" is ``7340_[10-20]``; only where tasks or an array are spoken of."""
+        if not re.search(
+            r"\b(tasks?|array|ind(?:ex|ices)|elements?|t[âa]ches?|tareas?)\b|任务|数组|태스크|배열", self.folded
+        ):
+            return []
+        arrays = [i for i in ids if re.fullmatch(r"\d{3,}", i)][:4]
+        tasks = [str(n) for n in self.numbers if n < 1000][:20]
+        return [f"{a}_[{r}]" for a in arrays for r in ranges[:4]] + [f"{a}_{t}" for a in arrays for t in tasks]
 
     @cached_property
     def gpu_types(self) -> tuple[str, ...]:
@@ -111,6 +124,7 @@ def _forms(word: str) -> list[str]:
     """``@alice's`` → ``alice``; ``h100s`` → ``h100s`` and ``h100``; ``x=y`` → both sides too."""
     plain = word.strip(".@#*_~").rstrip(".,:;=-/")
     plain = re.sub(r"(?:'|’)s?$", "", plain)
+    plain = re.sub(r"-(?:partition|queue|qos|account|konto|knoten|nodes?|jobs?)$", "", plain, flags=re.IGNORECASE)
     forms = [plain] + ([plain[:-1]] if re.fullmatch(r".*[\w]s", plain) and len(plain) > 2 else [])
     if "=" in plain:
         forms += [part.lstrip("-") for part in plain.split("=") if part]
@@ -122,7 +136,8 @@ def _forms(word: str) -> list[str]:
 
 def _readings(text: str, read: Callable[[str], Reading]) -> set[Reading]:
     """What ``read`` makes of every run of up to five words."""
-    words = text.split()[:MAX_WORDS]
+    words = re.sub(r"[=]", " ", text).split()[:MAX_WORDS]
+    words += [" ".join(span) for span in _CJK_SPAN.findall(text)]
     found: set[Reading] = set()
     for start in range(len(words)):
         for end in range(start + 1, min(start + 6, len(words) + 1)):
