@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
+from assistant.loop.action import Action, encode
 from assistant.loop.model import Completion, Message
 from tools.base import Call
 
 
 def calls(*pairs: tuple[str, dict[str, Any]]) -> str:
     """The Action text of these calls."""
-    return json.dumps({"calls": [{"tool": tool, "arguments": arguments} for tool, arguments in pairs]})
+    return encode(Action(calls=tuple(Call(tool, arguments) for tool, arguments in pairs)))
 
 
 class ScriptedModel:

@@ -21,7 +21,7 @@ _LEAD = re.compile(
 _SPAN = re.compile(
     r"^(?:the |die |der |den |les |los |las )?(?:last|past|previous|letzten?|vergangenen?|derni[eè]re?s?|[uú]ltim[oa]s?|지난|최근|过去|最近)\s*(.+)$"
 )
-_AHEAD = re.compile(r"^(?:in|dans|en|within)\s+(.+)$|^(.+?)(?:\s*from now|\s*later|\s*hence| 후에?|后|後)$")
+_AHEAD = re.compile(r"^(?:in|dans|en|within)\s+(.+)$|^(.+?)(?:\s*from now|\s*later|\s*hence|\s*후에?|\s*뒤에?|之?后|之?後)$")
 
 
 def iso(moment: datetime) -> str:

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from assistant.errors import RequestRefused
 from assistant.ledger.done import Done, Executor
-from assistant.loop.action import Action
+from assistant.loop.action import Action, encode
 from assistant.loop.conversation import Conversation
 from assistant.loop.decide import Decider, Decision
 from assistant.loop.model import Message
@@ -104,11 +104,10 @@ def _kind(action: Action, done: list[Done]) -> str:
 
 
 def _as_messages(action: Action, batch: tuple[Done, ...]) -> list[Message]:
-    """A turn as messages: the calls as the model wrote them, the results as fenced data."""
-    calls = [{"tool": c.tool, "arguments": c.arguments} for c in action.calls]
+    """A turn as messages: the calls in the form that the model writes, the results as fenced data."""
     results = [{"tool": d.call.tool, "status": d.result.status, "data": d.result.data} for d in batch]
     return [
-        {"role": "assistant", "content": json.dumps({"calls": calls})},
+        {"role": "assistant", "content": encode(action)},
         {"role": "user", "content": f"<results>\n{json.dumps(results, default=str)[:12_000]}\n</results>"},
     ]
 
@@ -126,8 +125,5 @@ def _remember(talk: Conversation, request: str, action: Action, done: list[Done]
         node = arguments.get("node") or arguments.get("nodes")
         talk.touch(jobs=ids, nodes=[node] if isinstance(node, str) else [])
     talk.add({"role": "user", "content": request})
-    if done:
-        calls = [{"tool": d.call.tool, "arguments": d.call.arguments, "status": d.result.status} for d in done]
-        talk.add({"role": "assistant", "content": json.dumps({"calls": calls})})
-    elif action.ask or action.reply:
-        talk.add({"role": "assistant", "content": action.ask or action.reply})
+    said = Action(calls=tuple(d.call for d in done)) if done else action
+    talk.add({"role": "assistant", "content": encode(said)})

@@ -137,10 +137,10 @@ _TIME_WORDS = (
 
 def _is_text(value: str, said: Said) -> bool:
     """Said letter for letter, or made only of words and numbers that were."""
-    if said.has(value) or re.fullmatch(r"\$\d", value):
+    if said.has(value):
         return True
     known = {*_parts(said.text), *map(str, said.numbers), *_GLUE}
-    return all(part in known or part.lstrip("0") in known for part in _parts(value))
+    return all(part in known or part.lstrip("0") in known for part in _parts(re.sub(r"\$\d", "", value)))
 
 
 def _parts(text: str) -> list[str]:
@@ -150,6 +150,6 @@ def _parts(text: str) -> list[str]:
 
 # words of Slurm's own syntax that arguments are allowed to add to what was said
 _GLUE = {
-    "0", "after", "afterok", "afterany", "afternotok", "aftercorr", "singleton", "usr1", "usr2", "term", "int", "kill", "hup",
+    "0", "after", "afterok", "afterany", "afternotok", "aftercorr", "singleton", "usr", "term", "int", "kill", "hup",
     "b", "r", "now", "j", "x", "a", "out", "err",
 }  # fmt: skip

@@ -16,7 +16,7 @@ from typing import Any
 from jsonschema import Draft202012Validator
 from pydantic import ValidationError
 
-from assistant.loop.action import Action, action_schema
+from assistant.loop.action import Action, action_schema, raw_calls
 from assistant.loop.grounding import Banned, ungrounded
 from assistant.loop.said import Said
 from tools.base import Call, Tool
@@ -52,9 +52,10 @@ def climb(text: str, tools: Mapping[str, Tool], said: Said, *, grounded: bool = 
         return Climb(failed=Rung.JSON, error=f"the answer is not JSON: {error}", raw=text)
     if error_text := _schema_error(data, tools):
         return Climb(failed=Rung.SCHEMA, error=error_text, raw=text)
-    if "calls" not in data:
+    pairs = raw_calls(data)
+    if pairs is None:
         return Climb(action=Action(ask=data.get("ask", ""), reply=data.get("reply", "")), raw=text)
-    calls = tuple(Call(call["tool"], call["arguments"]) for call in data["calls"])
+    calls = tuple(Call(name, arguments) for name, arguments in pairs)
     if grounded and (found := [v for call in calls for v in ungrounded(call, said)]):
         banned = frozenset((v.tool, v.argument) for v in found)
         return Climb(failed=Rung.GROUNDED, error="; ".join(map(str, found)), banned=banned, raw=text)
@@ -63,14 +64,11 @@ def climb(text: str, tools: Mapping[str, Tool], said: Said, *, grounded: bool = 
 
 def _schema_error(data: Any, tools: Mapping[str, Tool]) -> str:
     """The first thing that is wrong, with the valid names; empty when all is well."""
-    if isinstance(data, dict) and isinstance(data.get("calls"), list):
-        for call in data["calls"]:
-            name = call.get("tool") if isinstance(call, dict) else None
-            if not isinstance(name, str) or name not in tools:
-                return f"unknown tool {name!r}; valid: {', '.join(tools)}"
-            errors = Draft202012Validator(tools[name].schema()).iter_errors(call.get("arguments"))
-            if error := next(iter(errors), None):
-                return f"{name}.{'.'.join(map(str, error.absolute_path))}: {error.message}"
+    for name, arguments in raw_calls(data) or []:
+        if not isinstance(name, str) or name not in tools:
+            return f"unknown tool {name!r}; valid: {', '.join(tools)}"
+        if error := next(iter(Draft202012Validator(tools[name].schema()).iter_errors(arguments)), None):
+            return f"{'.'.join([name, *map(str, error.absolute_path)])}: {error.message}"
     whole = action_schema({name: {"type": "object"} for name in tools})
     error = next(iter(Draft202012Validator(whole).iter_errors(data)), None)
     return f"not an Action: {error.message}" if error else ""
