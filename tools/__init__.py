@@ -5,9 +5,11 @@ from __future__ import annotations
 from tools.accounting import ShowLimits, UsageReport
 from tools.base import Tool
 from tools.control import CancelJobs, ControlJobs
-from tools.diagnose import DiagnoseJob, EstimateStart
+from tools.diagnose import DiagnoseJob
+from tools.estimate import EstimateStart
 from tools.jobs import ListJobs, ReadJobLog, ShowJob
-from tools.nodes import ClusterStatus, DiagnoseNode, DrainNode, ResumeNode, ShowNode
+from tools.maintenance import DrainNode, ResumeNode
+from tools.nodes import ClusterStatus, DiagnoseNode, ShowNode
 from tools.resize import ResizeJob, UpdateJob
 from tools.submit import SubmitJob
 

@@ -1,14 +1,16 @@
-"""Why and when: diagnose_job, estimate_start."""
+"""Why: diagnose_job."""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from tools.base import Arguments, ReadTool, ToolContext, ToolResult
-from tools.submit import Resources
+from tools import failed, pending
+from tools.base import Arguments, Item, Outcome, ReadTool, ToolContext, ToolResult
+from tools.slurm.models import Job
 from tools.values import JobId
+from tools.views import ENDED, Row, by_state, ran
 
 
 class DiagnoseJobArguments(Arguments):
@@ -19,31 +21,35 @@ class DiagnoseJob(ReadTool):
     name = "diagnose_job"
     description = "Find out why a job is pending, failed, was killed or is slow to start."
     Arguments = DiagnoseJobArguments
-    examples: ClassVar = (("why is 48121 still pending?", {"job_id": "48121"}),)
-
-    def run(self, args: DiagnoseJobArguments, ctx: ToolContext) -> ToolResult:
-        raise NotImplementedError
-
-
-class EstimateOf(Arguments):
-    job_id: JobId | None = Field(None, description="a pending job; or else the resources of a job to be")
-
-
-class EstimateStartArguments(Resources, EstimateOf):
-    @model_validator(mode="after")
-    def says_of_what(self) -> EstimateStartArguments:
-        if not self.given():
-            raise ValueError("give a job_id, or the resources that a job would ask for")
-        return self
-
-
-class EstimateStart(ReadTool):
-    name = "estimate_start"
-    description = "Estimate when a pending job, or a job with such resources, would start."
-    Arguments = EstimateStartArguments
     examples: ClassVar = (
-        ("when could I get 4 h100 nodes for a day?", {"nodes": 4, "gpu_type": "h100", "time_limit": "1-00:00:00"}),
+        ("why is 48121 still pending?", {"job_id": "48121"}),
+        ("what killed array task 48121_7?", {"job_id": "48121_7"}),
     )
 
-    def run(self, args: EstimateStartArguments, ctx: ToolContext) -> ToolResult:
-        raise NotImplementedError
+    def run(self, args: DiagnoseJobArguments, ctx: ToolContext) -> ToolResult:
+        """``{"job", "state", "summary", "findings", …}``; see :func:`pending.explain` and :func:`failed.explain`."""
+        before = len(ctx.backend.commands())
+        data = diagnosis(ctx.backend.job(args.job_id), ctx)
+        return ToolResult("ok", (Item(args.job_id, Outcome.OK),), data, ran(ctx, before))
+
+
+def diagnosis(records: list[Job], ctx: ToolContext) -> Row:
+    """Of several records (an array, a heterogeneous job) what went wrong comes first, then what waits."""
+    bad = [job for job in records if job.state in ENDED - {"COMPLETED"}]
+    waiting = [job for job in records if job.state in ("PENDING", "CONFIGURING")]
+    if len(bad) > 1:
+        data = failed.explain_many(bad, ctx)
+    elif bad or not waiting:
+        data = failed.explain((bad or _lively(records))[0], ctx)
+    else:
+        data = pending.explain(waiting[0], ctx)
+    if len(records) > 1:
+        data["by_state"] = by_state(records)
+        if bad and waiting:
+            data["findings"] = [*data.get("findings", []), *pending.explain(waiting[0], ctx)["findings"][:1]]
+    return data
+
+
+def _lively(records: list[Job]) -> list[Job]:
+    """Running records before completed ones."""
+    return sorted(records, key=lambda job: job.state != "RUNNING")

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from tools.base import Arguments, ReadTool, ToolContext, ToolResult
+from tools import joblog
+from tools.base import Arguments, Item, Outcome, ReadTool, ToolContext, ToolResult
+from tools.logfiles import NoLog, find_log, open_log
+from tools.merge import find_jobs
+from tools.names import check_names
+from tools.slurm.models import Job, JobQuery
 from tools.values import Count, JobId, Name, State, Text, Until, When
+from tools.views import MOST_ROWS, Row, bounded, by_state, clock, job_detail, job_row, ran, time_text, who
 
 
 class ListJobsArguments(Arguments):
@@ -27,10 +34,41 @@ class ListJobs(ReadTool):
     name = "list_jobs"
     description = "List jobs of the queue and, with a past state or a period, of the history."
     Arguments = ListJobsArguments
-    examples: ClassVar = (("what do I have running?", {"user": "me", "states": ["RUNNING"]}),)
+    examples: ClassVar = (
+        ("what do I have running?", {"user": "me", "states": ["RUNNING"]}),
+        ("who is waiting for the h100 partition?", {"states": ["PENDING"], "partition": "h100"}),
+        ("my last 5 failed jobs", {"user": "me", "states": ["FAILED"], "limit": 5}),
+        ("what ran on gpu-node03 since Monday?", {"node": "gpu-node03", "since": "2026-11-16T00:00:00"}),
+    )
 
     def run(self, args: ListJobsArguments, ctx: ToolContext) -> ToolResult:
-        raise NotImplementedError
+        """``{"jobs": rows, "shown", "total", "by_state", "since"?, "notes"?, "more"?}``."""
+        before = len(ctx.backend.commands())
+        check_names(ctx.backend, partition=args.partition, qos=args.qos, account=args.account, node=args.node)
+        found = find_jobs(ctx.backend, _query(args, ctx), clock(ctx))
+        most = min(args.limit or MOST_ROWS, MOST_ROWS)
+        rows = [job_row(job) for job in found.jobs[: args.limit]]
+        data = bounded(rows, "jobs", "narrow it by user, states, partition, name, node or a period", most=most)
+        data |= {"total": len(found.jobs), "by_state": by_state(found.jobs)}
+        if found.since:
+            data["since"] = time_text(found.since)
+        if found.notes:
+            data["notes"] = list(found.notes)
+        return ToolResult("ok", data=data, commands=ran(ctx, before))
+
+
+def _query(args: ListJobsArguments, ctx: ToolContext) -> JobQuery:
+    return JobQuery(
+        user=who(args.user, ctx),
+        states=tuple(args.states or ()),
+        partition=args.partition or "",
+        account=args.account or "",
+        qos=args.qos or "",
+        name=args.name or "",
+        node=args.node or "",
+        since=datetime.fromisoformat(args.since) if args.since else None,
+        until=datetime.fromisoformat(args.until) if args.until else None,
+    )
 
 
 class ShowJobArguments(Arguments):
@@ -41,10 +79,25 @@ class ShowJob(ReadTool):
     name = "show_job"
     description = "Show everything about one job: state, resources, times, where it runs."
     Arguments = ShowJobArguments
-    examples: ClassVar = (("is 48121 still running?", {"job_id": "48121"}),)
+    examples: ClassVar = (
+        ("is 48121 still running?", {"job_id": "48121"}),
+        ("which nodes does array task 48121_3 have?", {"job_id": "48121_3"}),
+    )
 
     def run(self, args: ShowJobArguments, ctx: ToolContext) -> ToolResult:
-        raise NotImplementedError
+        """``{"job": everything}``, for an array or a heterogeneous job also ``{"tasks": rows, "by_state", …}``."""
+        before = len(ctx.backend.commands())
+        records = ctx.backend.job(args.job_id)
+        data: Row = {"job": job_detail(_first(records))}
+        if len(records) > 1:
+            data |= bounded([job_row(job) for job in records], "tasks", f"show_job {args.job_id}_TASK", characters=3000)
+            data["by_state"] = by_state(records)
+        return ToolResult("ok", (Item(args.job_id, Outcome.OK),), data, ran(ctx, before))
+
+
+def _first(records: list[Job]) -> Job:
+    """The record that speaks best for the whole: a running one, else the first."""
+    return next((job for job in records if job.state == "RUNNING"), records[0])
 
 
 class ReadJobLogArguments(Arguments):
@@ -58,7 +111,28 @@ class ReadJobLog(ReadTool):
     name = "read_job_log"
     description = "Read the end of a job's output, or the lines in it that match a pattern."
     Arguments = ReadJobLogArguments
-    examples: ClassVar = (("last 50 lines of stderr of 48121", {"job_id": "48121", "stream": "stderr", "lines": 50}),)
+    examples: ClassVar = (
+        ("last 50 lines of stderr of 48121", {"job_id": "48121", "stream": "stderr", "lines": 50}),
+        ("show me the output of 48121", {"job_id": "48121"}),
+        ("any loss=nan in the log of 48121?", {"job_id": "48121", "pattern": "loss=nan"}),
+    )
 
     def run(self, args: ReadJobLogArguments, ctx: ToolContext) -> ToolResult:
-        raise NotImplementedError
+        """``{"job_id", "stream", "path", "size", "lines", "shown", "total"?, "more"?, "notes"?}``.
+
+        No file, or one that must not be read, is an outcome ``failed`` with the reason and ``path``.
+        """
+        before = len(ctx.backend.commands())
+        stream = args.stream or "stdout"
+        data: Row = {"job_id": args.job_id, "stream": stream}
+        try:
+            log = find_log(ctx.backend, args.job_id, stream)
+            data |= {"job_id": log.job.id, "path": str(log.path)}
+            with open_log(log, ctx.caller) as file:
+                data |= joblog.read(file, min(args.lines or joblog.LINES, joblog.MOST_LINES), args.pattern)
+        except NoLog as missing:
+            item = Item(args.job_id, Outcome.FAILED, missing.message, missing.code)
+            return ToolResult("failed", (item,), {**data, "lines": [], "notes": [missing.message]}, ran(ctx, before))
+        notes = [*log.notes, *data.pop("notes", ())]
+        data |= {"notes": notes} if notes else {}
+        return ToolResult("ok", (Item(args.job_id, Outcome.OK),), data, ran(ctx, before))

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
 
 from pydantic import Field, model_validator
 
-from tools.base import Arguments, Plan, ToolContext, WriteTool
+from tools.base import Arguments, Item, Plan, ToolContext, WriteTool
+from tools.batch_script import asked_in, find_script, script_text
+from tools.checks import check_names
+from tools.dependents import dependency_notes
+from tools.impact import seen_after
+from tools.slurm.backend import Operation
+from tools.submit_notes import notes_for, place_of, said_by_script, size_of
 from tools.values import (
     ArraySpec,
     Begin,
@@ -23,6 +31,8 @@ from tools.values import (
     Signal,
     Text,
 )
+
+UNDO = "scancel JOBID (the id that sbatch gives), or cancel_jobs"
 
 
 class Resources(Arguments):
@@ -103,7 +113,51 @@ class SubmitJob(WriteTool):
                 "mail_type": "END",
             },
         ),
+        ("submit train.sh to the debug partition", {"script": "train.sh", "partition": "debug"}),
+        (
+            "run eval.py 100 times, 10 at once, one GPU each",
+            {"command": "eval.py", "gpus": 1, "array": "0-99%10"},
+        ),
+        (
+            "when would run.sh start on 4 nodes?",
+            {"script": "run.sh", "nodes": 4, "test_only": True},
+        ),
     )
 
     def plan(self, args: SubmitArguments, ctx: ToolContext) -> Plan:
-        raise NotImplementedError
+        fields, asked, notes = _read(args)
+        check_names(asked, ctx.caller.user, ctx)
+        notes += dependency_notes(asked["dependency"], ctx) if asked.get("dependency") else []
+        place = place_of(asked, ctx)
+        blast, hours = size_of(asked, place)
+        notes += notes_for(asked, place, ctx)
+        before: dict[str, Any] = {"hours": hours}
+        if args.test_only:
+            return Plan((), before=before | _estimate(fields, ctx), notes=("only a test: nothing is submitted", *notes))
+        operation = Operation("submit", "", fields)
+        ctx.backend.render(operation)  # raises for what sbatch could not be told
+        notes.append(f"asks for up to {hours['node_hours']:g} node-hours, {hours['gpu_hours']:g} GPU-hours")
+        return Plan((operation,), replace(blast, users=(ctx.caller.user,)), before, tuple(notes), undo=(UNDO,))
+
+    def after(self, args: SubmitArguments, ctx: ToolContext, items: Sequence[Item]) -> dict[str, Any]:
+        if args.test_only:
+            return _estimate(_read(args)[0], ctx)
+        return seen_after(items, ctx)
+
+
+def _read(args: SubmitArguments) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
+    """The operation's fields, all that the job asks for (its script included), and notes."""
+    fields = {name: value for name, value in args.given().items() if name != "test_only"}
+    if args.command or not args.script:
+        return fields, fields, []
+    if not args.script.startswith("#!"):
+        fields["script"] = find_script(args.script, args.working_directory)
+    own = asked_in(script_text(fields["script"]))
+    return fields, {**own, **fields}, list(said_by_script(own, fields))
+
+
+def _estimate(fields: dict[str, Any], ctx: ToolContext) -> dict[str, Any]:
+    """Slurm's own answer; raises the error that a submission would."""
+    found = ctx.backend.test_submit(fields)
+    start = found.start_time.isoformat() if found.start_time else None
+    return {"estimate": {"start_time": start, "nodes": found.nodes, "reason": found.reason}}

@@ -23,11 +23,18 @@ class SlurmError(Exception):
     transient = False
 
     def __init__(
-        self, message: str, *, code: str | None = None, command: Iterable[str] = (), valid: Iterable[str] = ()
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        transient: bool | None = None,
+        command: Iterable[str] = (),
+        valid: Iterable[str] = (),
     ) -> None:
         super().__init__(message)
         self.message = message
         self.code = code or type(self).code
+        self.transient = type(self).transient if transient is None else transient
         self.command = tuple(command)
         self.valid = tuple(valid)
 

@@ -78,6 +78,19 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Submitted:
+    """How accounting remembers a submission; ``""`` for what a site does not keep."""
+
+    id: str
+    """The plain number of one job or array task: what ``%j`` stands for in a file name."""
+    line: str = ""
+    """The command line as it was typed, its quotes lost (sacct(1), SubmitLine)."""
+    script: str = ""
+    stdout: str = ""
+    stderr: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Gpus:
     """GPUs of one type on one node (or in one partition): how many there are and how many are given away."""
 
@@ -133,7 +146,7 @@ class Qos:
 
 @dataclass(frozen=True, slots=True)
 class Association:
-    """One association of ``sacctmgr``; ``user`` is empty on an account's own row."""
+    """One association of ``sacctmgr``; ``user`` is empty on an account's own row, which alone has a ``parent``."""
 
     account: str
     user: str = ""
@@ -142,6 +155,7 @@ class Association:
     qos: tuple[str, ...] = ()
     fairshare: int | None = None
     limits: dict[str, str] = field(default_factory=dict)
+    parent: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,26 +8,32 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from assistant.loop.action import Action, action_schema, encode
 from assistant.loop.conversation import about
+from tools.base import Call
 
 NOW = datetime(2026, 11, 18, 10, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """``answer`` is what the model shall write: ``{"calls": […]}``, ``{"ask": key}`` or ``{"reply": key}``."""
+    """``answer`` as it stands in the line: ``{"calls": […]}``, ``{"ask": key}`` or ``{"reply": key}``."""
 
     request: str
     answer: dict[str, Any]
     about: tuple[str, ...] = ()
     source: str = ""
-    context: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def action(self) -> Action:
+        calls = tuple(Call(call["tool"], call["arguments"]) for call in self.answer.get("calls", []))
+        return Action(calls, self.answer.get("ask", ""), self.answer.get("reply", ""))
 
 
 def data_files() -> list[Path]:
@@ -52,37 +58,34 @@ def parse(text: str, source: str) -> Example:
         raise ValueError(f"{source}: {error}") from error
     context = line.get("context", {})
     subject = about(context.get("jobs", []), context.get("nodes", []))
-    return Example(line["request"], answers, subject, source, context)
+    return Example(line["request"], answers, subject, source)
 
 
 def problems(example: Example) -> list[str]:
     """What is wrong with an example; empty when it is good."""
     from jsonschema import Draft202012Validator
 
-    from assistant.loop.action import action_schema
     from assistant.loop.grounding import narrow, ungrounded
     from assistant.loop.ladder import settle
     from assistant.loop.said import Said
     from assistant.loop.wording import ASK, REPLY
     from tools import BY_NAME
-    from tools.base import Call
 
     said = Said(example.request, example.about, NOW)
     found = []
-    for call in example.answer.get("calls", []):
-        tool = BY_NAME.get(call["tool"])
-        if tool is None:
-            return [f"no tool {call['tool']}"]
+    for call in example.action.calls:
+        if call.tool not in BY_NAME:
+            return [f"no tool {call.tool}"]
         try:
-            settle(tool, call["arguments"], NOW)
+            settle(BY_NAME[call.tool], call.arguments, NOW)
         except ValueError as error:
             found.append(str(error).splitlines()[2].strip() if "\n" in str(error) else str(error))
-        found += [str(violation) for violation in ungrounded(Call(tool.name, call["arguments"]), said)]
+        found += [str(violation) for violation in ungrounded(call, said)]
     if found:
         return found
     schema = action_schema(narrow(BY_NAME, said), ask=tuple(ASK), reply=tuple(REPLY))
-    error = next(iter(Draft202012Validator(schema).iter_errors(example.answer)), None)
-    return [f"the narrowed schema forbids it: {_deepest(error)}"] if error else []
+    forbidden = next(iter(Draft202012Validator(schema).iter_errors(json.loads(encode(example.action)))), None)
+    return [f"the narrowed schema forbids it: {_deepest(forbidden)}"] if forbidden else []
 
 
 def _deepest(error: Any) -> str:

@@ -14,8 +14,11 @@ import json
 import random
 import re
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import cache
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -32,56 +35,16 @@ PROTECTED = {
     "error",
     "pattern",
 }
-POOLS: dict[str, tuple[str, ...]] = {
-    "partition": (
-        "gpu", "h100", "a100", "gpu-long", "debug", "batch", "main", "interactive", "compute", "short", "long", "bigmem", "preempt", "gpuq", "gpu_a100", "dev_gpu",
-        "ml", "standard", "mig", "express", "booster", "gpu-h100", "viz", "cpu", "highmem", "gpu4h", "dgx", "normal", "workq", "lowprio", "general", "g3", "ampere", "hopper-prod",
-    ),
-    "qos": ("ai-train", "normal", "high", "low", "scavenger", "premium", "gpu-bonus", "long", "debug", "qos_gpu-t4", "urgent", "regular", "overrun", "m2", "standby", "boost", "express", "interactive"),
-    "account": ("ml-research", "nlp-lab", "physics", "proj417", "def-hchan", "vision", "bio_stat", "astro", "group12", "ai-safety", "chem-dft", "robotics", "cfd2026", "genomics", "p_speech", "plgllm", "teaching"),
-    "user": ("alice", "bob", "mkumar", "jdoe", "chenwei", "sophie", "tlang", "oyvind", "ana.silva", "kim42", "rnair", "lukas", "fatima", "u12345", "hannah", "yusuf", "petrov", "maria", "dchen", "njoroge"),
-    "node": ("gpu-node07", "gpu12", "n1043", "dgx-03", "cn0217", "node-a17", "r2c4t1n3", "hgx09", "lxbk0412", "g-04-11", "gpu-node15", "nid000812", "tiger-i20g3", "holy8a2", "wn119", "a100-22", "c304-118", "ng20101"),
-    "name": ("sweep", "train", "bert-ft", "llama_sft", "eval", "preprocess", "resnet50", "md_run3", "ablation-2", "tokenize", "gridsearch", "unet3d", "rlhf-v2", "diffusion", "baseline", "export_ckpt"),
-    "gpu_type": ("h100", "a100", "v100", "l40s", "h200", "t4", "a40", "b200", "l4", "a30", "gh200"),
-}  # fmt: skip
 KIND = {"job_name": "name", "reservation": "name", "nodes": "node", "nodelist": "node", "exclude": "node"}
-COUNTS = {
-    "gpus": (1, 2, 4, 8, 16, 32), "gpus_per_node": (1, 2, 4, 8), "nodes": (1, 2, 3, 4, 6, 8, 12, 16, 32), "ntasks": (2, 4, 8, 16, 24, 48, 64, 128),
-    "ntasks_per_node": (1, 2, 4, 8, 16, 32), "cpus_per_task": (2, 4, 6, 8, 12, 16, 24, 32), "cpus_per_gpu": (4, 6, 8, 10, 12, 16),
-    "lines": (5, 10, 15, 20, 25, 30, 40, 60, 80, 100, 150, 200, 300, 500), "limit": (3, 5, 7, 10, 12, 15, 20, 25, 50), "nice": (10, 50, 100, 200, 500, 1000, 2500), "switches": (1, 2),
-}  # fmt: skip
-BEFORE = (
-    "hey ",
-    "hi, ",
-    "@sask ",
-    "@slurmbot ",
-    "pls ",
-    "please ",
-    "ok ",
-    "quick one: ",
-    "hello, ",
-    "um ",
-    "yo ",
-    "sask, ",
-    "good morning! ",
-    "@hpc-bot ",
-)
-AFTER = (
-    " pls",
-    " please",
-    " thanks",
-    " thx",
-    "!",
-    "?",
-    " asap",
-    ".",
-    " :)",
-    " ty",
-    " thank you",
-    "...",
-    " when you can",
-    " 🙏",
-)
+HOURS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 18, 20, 24, 30, 36, 48, 72)
+
+
+@cache
+def _values() -> dict[str, Any]:
+    """``before``, ``after``: decoration; ``names``: kind → names; ``counts``: argument → numbers."""
+    text = Path(str(files("assistant.serving.embedded"))).joinpath("data", "values.toml").read_text(encoding="utf-8")
+    return tomllib.loads(text)
+
 
 
 def generate(count: int, seed: int = 0, hand: list[Example] | None = None) -> list[Example]:
@@ -129,15 +92,13 @@ def _one_swap(argument: str, value: Any, rng: random.Random) -> Iterator[tuple[s
         for number in re.findall(r"\d{3,}", json.dumps(value)):
             width = len(number)
             yield number, str(rng.randint(10 ** (width - 1), 10**width - 1))
-    elif argument in COUNTS and isinstance(value, int):
-        yield str(value), str(rng.choice(COUNTS[argument]))
-    elif (
-        (kind := KIND.get(argument, argument)) in POOLS and isinstance(value, str) and re.fullmatch(r"[\w.\-]+", value)
-    ):
+    elif argument in _values()["counts"] and isinstance(value, int):
+        yield str(value), str(rng.choice(_values()["counts"][argument]))
+    elif (names := _values()["names"].get(KIND.get(argument, argument))) and re.fullmatch(r"[\w.\-]+", str(value)):
         if value != "me":
-            yield value, rng.choice(POOLS[kind])
+            yield str(value), rng.choice(names)
     elif argument == "time_limit" and (number_text := re.search(r"(?<![\d:.\-])\d{1,2}(?![\d:.\-])", str(value))):
-        yield number_text[0], str(rng.choice([1, 2, 3, 4, 5, 6, 8, 10, 12, 18, 20, 24, 30, 36, 48, 72]))
+        yield number_text[0], str(rng.choice(HOURS))
 
 
 def _exchangeable(old: str, example: Example) -> bool:
@@ -189,9 +150,9 @@ def _resurface(example: Example, rng: random.Random) -> Example:
     elif kind == "stop":
         text = re.sub(r"[.?!,]+(?=\s|$)", "", text)
     elif kind == "before":
-        text = rng.choice(BEFORE) + (text[:1].lower() + text[1:] if rng.random() < 0.7 else text)
+        text = rng.choice(_values()["before"]) + (text[:1].lower() + text[1:] if rng.random() < 0.7 else text)
     elif kind == "after":
-        text = text.rstrip(" .!?") + rng.choice(AFTER)
+        text = text.rstrip(" .!?") + rng.choice(_values()["after"])
     elif kind == "typo":
         text = _typo(text, rng)
     elif kind == "capital":
@@ -203,7 +164,7 @@ def _resurface(example: Example, rng: random.Random) -> Example:
 
 def _typo(text: str, rng: random.Random) -> str:
     """One ordinary word with two letters exchanged, one dropped or one doubled."""
-    words = [m for m in re.finditer(r"(?<![\w.\-/@#=])[a-z]{4,}(?![\w.\-/=])", text)]
+    words = list(re.finditer(r"(?<![\w.\-/@#=])[a-z]{4,}(?![\w.\-/=])", text))
     if not words:
         return text
     match = rng.choice(words)

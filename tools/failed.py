@@ -1,0 +1,186 @@
+"""An ended or running job explained: its state, its steps, its logs, its nodes, and what it used."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Any, BinaryIO
+
+from tools.asked import again
+from tools.base import ToolContext
+from tools.capacity import is_open
+from tools.efficiency import efficiency
+from tools.findings import UNKNOWN, Diagnosis, diagnose_log
+from tools.logfiles import Log, NoLog, log_paths, open_log
+from tools.slurm.errors import AccountingUnavailable, InvalidRequest, UnknownJob, UnknownName
+from tools.slurm.hostlist import expand
+from tools.slurm.models import UNLIMITED, Job, Step
+from tools.views import Row, by_state, duration_text, job_detail, said, short, step_row, time_text
+
+_MOST_FINDINGS = 4
+_MOST_EVIDENCE = 4
+_MOST_STEPS = 8
+_MACHINE = frozenset({"node_failure", "gpu_xid_ecc", "gpu_fell_off_bus", "nvlink_error", "ib_link_down"})
+
+
+def explain(job: Job, ctx: ToolContext) -> Row:
+    """``{"job", "state", "summary", "findings", "steps"?, "nodes"?, "efficiency"?, "call"?, "notes"?}``."""
+    diagnosis, notes = read_logs(job, ctx)
+    steps, more = _steps(job, ctx)
+    sick = sick_nodes(job, ctx)
+    data: Row = {
+        "job": job_detail(job),
+        "state": job.state,
+        "summary": summary_of(job, diagnosis),
+        "findings": findings_of(diagnosis) if _worth_telling(job, diagnosis) else [],
+        "steps": [step_row(step) for step in _telling(steps)],
+        "nodes": sick,
+        "efficiency": efficiency(job, steps),
+        "call": proposal(job, diagnosis.label, steps, ctx),
+        "notes": notes + more,
+    }
+    return said(data)
+
+
+def read_logs(job: Job, ctx: ToolContext) -> tuple[Diagnosis, list[str]]:
+    """What the job's files say beside Slurm's own record; a file that cannot be read is a note."""
+    notes: list[str] = []
+    with ExitStack() as stack:
+        files: dict[str, BinaryIO] = {}
+        try:
+            paths = log_paths(ctx.backend, job).values() if job.start_time else ()
+        except NoLog as unknown:
+            paths, notes = (), [unknown.message]
+        for path in dict.fromkeys(paths):
+            try:
+                files[str(path)] = stack.enter_context(open_log(Log(job, path), ctx.caller))
+            except NoLog as missing:
+                notes.append(missing.message)
+        state = job.state if job.state not in ("RUNNING", "COMPLETING", "SUSPENDED") else None
+        diagnosis = diagnose_log(list(files.items()), state=state, exit_code=job.exit_code if state else None)
+    return diagnosis, notes
+
+
+def findings_of(diagnosis: Diagnosis) -> list[Row]:
+    """The likeliest causes with the lines that prove them, short enough for a model."""
+    rows = []
+    for finding in diagnosis.findings[:_MOST_FINDINGS]:
+        proof = [line for line in finding.evidence if line.text][:_MOST_EVIDENCE]
+        evidence = [{"file": line.file, "line": line.line, "text": short(line.text)} for line in proof]
+        row = {"label": finding.label, "confidence": finding.confidence, "summary": finding.summary, "fix": finding.fix}
+        rows.append(said({**row, "evidence": evidence, "echo_of": finding.echo_of}))
+    return rows
+
+
+def summary_of(job: Job, diagnosis: Diagnosis) -> str:
+    """One sentence: what became of the job and, where there is one, the cause."""
+    name = f"job {job.id}"
+    if job.state in ("RUNNING", "COMPLETING", "SUSPENDED"):
+        until = f", until {time_text(job.end_time)} at the latest" if job.end_time else ""
+        text = f"{name} is {job.state} on {short(job.node_list, 60)} since {time_text(job.start_time)}{until}"
+    elif job.state == "COMPLETED":
+        text = f"{name} completed in {duration_text(job.elapsed)} with exit code {job.exit_code}"
+    elif not job.start_time:
+        return f"{name} was {job.state} before it started"
+    else:
+        text = f"{name} ended {job.state} after {duration_text(job.elapsed)} with exit code {job.exit_code}"
+    if diagnosis.label == UNKNOWN:
+        return text if job.state in ("COMPLETED", "RUNNING") else f"{text}; not enough evidence for the cause"
+    found = next(finding for finding in diagnosis.findings if finding.label == diagnosis.label)
+    return f"{text}: {diagnosis.label}. {found.summary}"
+
+
+def sick_nodes(job: Job, ctx: ToolContext) -> list[Row]:
+    """The job's nodes that are out of service now."""
+    if not job.node_list:
+        return []
+    try:
+        nodes = ctx.backend.nodes(job.node_list)
+    except (UnknownName, InvalidRequest):
+        return []
+    closed = [node for node in nodes if not is_open(node)]
+    return [said({"node": n.name, "state": n.state, "reason": short(n.reason), "since": time_text(n.reason_time)})
+            for n in closed[:5]]  # fmt: skip
+
+
+def proposal(job: Job, label: str, steps: Sequence[Step], ctx: ToolContext) -> dict[str, Any] | None:
+    """The next call that would mend it: the same job with more time or memory, or away from a bad node."""
+    changes = _changes(job, label, steps, ctx)
+    if changes is None:
+        return None
+    try:
+        script = ctx.backend.submitted(job.id).script
+    except (AccountingUnavailable, UnknownJob):
+        script = ""
+    arguments = again(job, script, changes)
+    return {"tool": "submit_job", "arguments": arguments} if arguments else None
+
+
+def _changes(job: Job, label: str, steps: Sequence[Step], ctx: ToolContext) -> dict[str, Any] | None:
+    if label == "time_limit" and job.time_limit and job.time_limit != UNLIMITED:
+        longest = [one.max_time for one in ctx.backend.partitions() if one.name == job.partition and one.max_time]
+        most = longest[0] if longest and longest[0] != UNLIMITED else job.time_limit * 2
+        return {"time_limit": duration_text(min(job.time_limit * 2, most))} if most > job.time_limit else None
+    if label == "host_oom" and job.mem_mb:
+        peak = max((step.max_rss_mb or 0 for step in steps), default=0)
+        # In whole GiB, and twice what was not enough.
+        more = -(-int(max(2 * job.mem_mb, 1.5 * peak)) // 1024)
+        return {"mem_per_cpu": None, "mem": f"{more}G"}
+    if label in _MACHINE and job.node_list and len(expand(job.node_list)) <= 8:
+        return {"exclude": job.node_list}
+    return {} if label == "preempted" else None
+
+
+def groups(jobs: Sequence[Job]) -> list[list[Job]]:
+    """Array tasks that ended alike (state and exit code), the biggest group first."""
+    found: dict[tuple[str, str], list[Job]] = {}
+    for job in jobs:
+        found.setdefault((job.state, job.exit_code), []).append(job)
+    return sorted(found.values(), key=len, reverse=True)
+
+
+def explain_many(jobs: Sequence[Job], ctx: ToolContext) -> Row:
+    """An array's failed tasks by cause; of each group that ended alike two tasks' logs are read.
+
+    ``{"causes": [{"label", "tasks", "state", "exit_code", "example", "ids", "summary"}], …}`` and the whole
+    explanation of the first task of the biggest group.
+    """
+    causes: list[Row] = []
+    for group in groups(jobs)[:5]:
+        samples = [group[0], group[-1]] if len(group) > 1 else group
+        told = [read_logs(job, ctx)[0] for job in samples]
+        label = next((one.label for one in told if one.label != UNKNOWN), UNKNOWN)
+        same = len({one.label for one in told}) == 1
+        causes.append(
+            {
+                "label": label,
+                "tasks": sum(job.array_size for job in group),
+                "state": group[0].state,
+                "exit_code": group[0].exit_code,
+                "ids": [job.id for job in group[:6]],
+                **({} if same else {"also": [one.label for one in told]}),
+            }
+        )
+    data = explain(groups(jobs)[0][0], ctx)
+    parts = ", ".join(f"{cause['tasks']} × {cause['state']} {cause['exit_code']} ({cause['label']})" for cause in causes)
+    return {**data, "summary": f"{sum(by_state(jobs).values())} tasks failed: {parts}", "causes": causes}
+
+
+def _worth_telling(job: Job, diagnosis: Diagnosis) -> bool:
+    """Of a job that runs or went well, no "not enough evidence"."""
+    return diagnosis.label != UNKNOWN or job.state not in ("RUNNING", "COMPLETING", "SUSPENDED", "COMPLETED")
+
+
+def _steps(job: Job, ctx: ToolContext) -> tuple[list[Step], list[str]]:
+    try:
+        return ctx.backend.steps(job.id), []
+    except UnknownJob:
+        return [], []
+    except AccountingUnavailable as away:
+        return [], [f"no accounting ({away.message}): steps and use are not known"]
+
+
+def _telling(steps: Sequence[Step]) -> list[Step]:
+    """Steps that went wrong, in order; what only the whole job's end cut off comes last."""
+    bad = [step for step in steps if step.state not in ("COMPLETED", "RUNNING") and step.name != "extern"]
+    return sorted(bad, key=lambda step: step.state == "CANCELLED")[:_MOST_STEPS]

@@ -1,0 +1,120 @@
+"""A waiting job explained: what keeps it, who can change that, when it would start, what would start it sooner."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tools.base import ToolContext
+from tools.case import Case, Why
+from tools.findings import explain_reason
+from tools.slurm.errors import SlurmError, SlurmUnreachable
+from tools.slurm.models import Estimate, Job
+from tools.views import Row, job_detail, said, time_text
+from tools.whatif import ROUGH, baseline, what_ifs
+from tools.why import CHECKS, jobs_ahead, limits, nodes, partitions, priority
+
+_BY_ITSELF = ("", "None", "Resources", "Priority")
+_ALWAYS = (limits, partitions)
+# Reasons that no other size, place or time limit would lift.
+_NO_WISH = ("JobHeld", "Dependency", "BeginTime", "JobArrayTaskLimit", "launch_failed", "job_requeued", "DeadLine")
+_IMPOSSIBLE = frozenset(
+    {
+        "ESLURM_REQUESTED_NODE_CONFIG_UNAVAILABLE", "ESLURM_REQUESTED_PART_CONFIG_UNAVAILABLE", "ESLURM_INVALID_NODE_COUNT",
+        "ESLURM_REQUESTED_NODES_NOT_IN_PARTITION", "ESLURM_TOO_MANY_REQUESTED_CPUS", "ESLURM_INVALID_TIME_LIMIT",
+    }
+)  # fmt: skip
+
+
+def explain(job: Job, ctx: ToolContext) -> Row:
+    """``{"job", "state", "summary", "findings", "expected_start"?, "what_ifs"?, "priority"?, "notes"?}``."""
+    case = Case(job, ctx)
+    usual, refused = baseline(case)
+    causes = reasons(case, refused)
+    never = any(why.never for why in causes)
+    word = reason_word(job.reason)
+    summary = f"job {job.id} {'cannot start as it is' if never else 'waits'}" + (f" ({word})" if word else "")
+    data: Row = {
+        "job": job_detail(job),
+        "state": job.state,
+        "summary": f"{summary}: {causes[0].summary}" if causes else f"{summary}; nothing is known to be in its way",
+        "findings": [why.row() for why in causes[:5]],
+    }
+    if not never:
+        data["expected_start"] = expected(case, usual)
+    if not job.reason.startswith(_NO_WISH):
+        data["what_ifs"] = what_ifs(case, usual)
+    data["priority"] = _priority(case)
+    data["notes"] = case.notes + _notes(data)
+    return said(data)
+
+
+def reasons(case: Case, refused: SlurmError | None) -> list[Why]:
+    """The cause that Slurm names first, with numbers where there are; then the others that stand in the way too."""
+    named, others = [], []
+    for pattern, check in CHECKS:
+        told = pattern.match(case.job.reason) is not None
+        for why in check(case):
+            if told:
+                named.append(why)
+            elif why.never or check in _ALWAYS or (check in (nodes, priority) and case.job.reason in _BY_ITSELF):
+                others.append(why)
+    named = _in_slurms_words(case, named)
+    if refused and refused.code in _IMPOSSIBLE and not any(why.never for why in [*named, *others]):
+        fix = "ask for what the partition has: see cluster_status"
+        others.append(Why("BadConstraints", f"sbatch --test-only refuses it: {refused.message}", fix, "user", never=True))
+    # Just submitted, or not looked at yet: what is never possible is then the better answer.
+    if case.job.reason in ("", "None") and others:
+        return others
+    return named + others
+
+
+def _in_slurms_words(case: Case, named: list[Why]) -> list[Why]:
+    """The first cause under the reason's own code, with who can change it; from knowledge alone where no check fits."""
+    code = reason_word(case.job.reason)
+    known = explain_reason(case.job.reason) if code else None
+    if not named:
+        if known is None:
+            return [Why(code, f"Slurm says {case.job.reason}")] if code not in ("", "None") else []
+        if code == "None":
+            return []
+        return [Why(code, known.meaning, known.action, known.who, (f"Reason={case.job.reason}",), known.never_runs)]
+    if known and known.limit:
+        named.sort(key=lambda why: not (why.label.startswith(known.limit[:7]) and known.resource in why.summary))
+    first = named[0]
+    if known is None:
+        return [replace(first, label=code or first.label), *named[1:]]
+    evidence = (f"Reason={case.job.reason}: {known.meaning}", *first.evidence)
+    return [replace(first, label=code, who=known.who, evidence=evidence), *named[1:]]
+
+
+def reason_word(reason: str) -> str:
+    """``ReqNodeNotAvail`` of ``ReqNodeNotAvail,_UnavailableNodes:n1``; a long description is cut."""
+    return reason.split(",")[0].strip("() ")[:60]
+
+
+def expected(case: Case, usual: Estimate | None) -> Row:
+    """``{"start_time", "nodes"?, "source"}``; the scheduler's own answer first."""
+    told = case.ctx.backend.expected_start(case.job.id)
+    if told.start_time and told.start_time > case.now:
+        return said({"start_time": time_text(told.start_time), "nodes": told.nodes, "source": "squeue --start"})
+    if usual and usual.start_time:
+        start = max(usual.start_time, case.job.eligible_time or usual.start_time)
+        return said({"start_time": time_text(start), "nodes": usual.nodes, "source": "sbatch --test-only"})
+    return {}
+
+
+def _priority(case: Case) -> Row:
+    try:
+        factors = case.ctx.backend.priority_factors(case.job.id)
+    except SlurmUnreachable:
+        raise
+    except SlurmError:  # priority/basic has no factors
+        factors = {}
+    ahead = jobs_ahead(case)
+    parts = {name.lower(): round(value) for name, value in factors.items() if value and name != "PRIORITY"}
+    return said({"priority": case.job.priority, "factors": parts, "ahead": sum(job.array_size for job in ahead)})
+
+
+def _notes(data: Row) -> list[str]:
+    start = data.get("expected_start") or {}
+    return [ROUGH] if data.get("what_ifs") or start.get("source") == "sbatch --test-only" else []

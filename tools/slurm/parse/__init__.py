@@ -1,0 +1,1 @@
+"""Pure readers of Slurm's text: no process, no clock, no cluster."""
