@@ -9,7 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-DEFAULT_NOW = "2026-11-21T10:00:00"
+NOW = datetime(2026, 11, 21, 10, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class Case:
     request: str
     user: str = "me"
     is_admin: bool = False
-    now: datetime = datetime.fromisoformat(DEFAULT_NOW)
+    now: datetime = NOW
     tags: tuple[str, ...] = ()
     expects: tuple[dict[str, Any], ...] = ()
     forbid: frozenset[str] = field(default_factory=frozenset)
@@ -54,7 +54,7 @@ def _case(line: dict[str, Any]) -> Case:
         request=line["request"],
         user=context.get("user", "me"),
         is_admin=context.get("is_admin", False),
-        now=datetime.fromisoformat(context.get("now", DEFAULT_NOW)),
+        now=datetime.fromisoformat(context["now"]) if "now" in context else NOW,
         tags=tuple(line.get("tags", ())),
         expects=(expect, *expect.get("any_of", ())),
         forbid=frozenset(expect.get("forbid", ())),

@@ -19,18 +19,52 @@ from typing import Any
 FIELDS = {"id", "category", "tags", "source", "request", "turns", "context", "world", "expect"}
 REQUIRED = ("id", "category", "tags", "source", "context", "expect")
 EXPECT_FIELDS = {
-    "tool", "arguments", "tools", "action", "any_of", "optional", "forbid", "must_mention", "end_state",
+    "tool",
+    "arguments",
+    "tools",
+    "action",
+    "any_of",
+    "optional",
+    "forbid",
+    "must_mention",
+    "end_state",
 }
 ACTIONS = ("ask", "reply")
 # arguments that have one canonical form; the tools' own readers decide which
 CANONICAL = {
-    "time_limit", "mem", "mem_per_cpu", "mem_per_gpu", "since", "until", "start", "end", "signal",
-    "dependency", "array", "mail_type", "job_id",
+    "time_limit",
+    "mem",
+    "mem_per_cpu",
+    "mem_per_gpu",
+    "since",
+    "until",
+    "start",
+    "end",
+    "signal",
+    "dependency",
+    "array",
+    "mail_type",
+    "job_id",
 }
 # arguments whose value must be written in the request, letter for letter (but for case)
 GROUNDED = {
-    "script", "command", "partition", "account", "qos", "job_name", "user", "name", "node", "reservation",
-    "working_directory", "mail_user", "container_image", "comment", "exclude", "nodelist", "pattern",
+    "script",
+    "command",
+    "partition",
+    "account",
+    "qos",
+    "job_name",
+    "user",
+    "name",
+    "node",
+    "reservation",
+    "working_directory",
+    "mail_user",
+    "container_image",
+    "comment",
+    "exclude",
+    "nodelist",
+    "pattern",
     "gpu_type",
 }
 

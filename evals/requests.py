@@ -1,6 +1,6 @@
 """Requests to decisions, scored: how often the right tool, the exact call, and never a forbidden one.
 
-    python -m evals.requests [DATASET…] [--url URL | embedded] [--json] [--misses]
+python -m evals.requests [DATASET…] [--url URL | embedded] [--json] [--misses]
 """
 
 from __future__ import annotations

@@ -25,7 +25,9 @@ class Score:
     """A tool that the case forbids, or a write where the right answer is a question, a refusal or a read."""
 
 
-def score(action: Action, expects: Sequence[dict[str, Any]], now: datetime, forbid: frozenset[str] = frozenset()) -> Score:
+def score(
+    action: Action, expects: Sequence[dict[str, Any]], now: datetime, forbid: frozenset[str] = frozenset()
+) -> Score:
     """The best score over all acceptable outcomes."""
     calls = [Call(call.tool, canonical(call.tool, call.arguments, now)) for call in action.calls]
     kind = "call" if calls else "ask" if action.ask else "reply"
@@ -73,10 +75,7 @@ def _exact(kind: str, calls: list[Call], expect: dict[str, Any], now: datetime) 
 def same_arguments(call: Call, wanted: dict[str, Any], optional: set[str], now: datetime) -> bool:
     """Every wanted argument has an acceptable value, and nothing else was given but optional ones."""
     for name in call.arguments.keys() | wanted.keys():
-        if name not in wanted:
-            if name not in optional:
-                return False
-        elif name not in call.arguments:
+        if name not in wanted or name not in call.arguments:
             if name not in optional:
                 return False
         elif not _same(call, name, wanted[name], now):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ from tools.slurm.cli import sbatch
 from tools.slurm.errors import InvalidRequest, SlurmError, UnknownJob, UnknownName
 from tools.slurm.hostlist import expand
 from tools.slurm.models import Association, Estimate, Gpus, Job, JobQuery, Node, Partition, Qos, Step, Submitted, Usage
+from tools.slurm.parse.values import task_ranges
 
 NOW = datetime(2026, 11, 21, 12, 0)
 ENDED = {"COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "PREEMPTED", "OUT_OF_MEMORY"}
@@ -149,6 +150,10 @@ class FakeReads:
         self._asked("licenses", "scontrol show licenses")
         return {"ansys": (4, 0), "matlab": (2, 0)}
 
+    def reservations(self) -> list[str]:
+        self._asked("reservations", "scontrol show reservation")
+        return []
+
     def admin_level(self, user: str) -> Literal["none", "operator", "administrator"]:
         self._asked("admin_level")
         return "administrator" if user == "root" else self.level if user == self.user else "none"
@@ -195,24 +200,18 @@ class FakeReads:
     def _records(self, job_id: str) -> list[Job]:
         if job_id in self.jobs:
             return [self.jobs[job_id]]
-        found = [job for job in self.jobs.values() if job_id.partition("_")[0] == job.id.partition("_")[0]]
-        if not found or ("_" in job_id and found[0].id == found[0].id.partition("_")[0]):
+        base, _, spec = job_id.partition("_")
+        found = [job for job in self.jobs.values() if job.id.partition("_")[0] == base]
+        if spec:
+            found = [job for job in found if tasks(job.id) & tasks(job_id)]
+        if not found:
             raise UnknownJob(f"no job {job_id}", code="ESLURM_INVALID_JOB_ID")
-        return found if "_" not in job_id else [self._split(found[-1], job_id)]
+        return found
 
-    def _split(self, rest: Job, job_id: str) -> Job:
-        """One task of an array on its own, as Slurm has it once something happens to that task alone."""
-        task = job_id.partition("_")[2]
-        tasks = rest.id.partition("[")[2].partition("%")[0].rstrip("]")
-        numbers = [int(name.removeprefix("t")) for name in expand(f"t[{tasks}]")]
-        if not task.isdigit() or int(task) not in numbers:
-            return rest
-        left = ",".join(str(number) for number in numbers if number != int(task))
-        del self.jobs[rest.id]
-        remainder = replace(rest, id=f"{rest.id.partition('_')[0]}_[{left}]", array_size=rest.array_size - 1)
-        one = replace(rest, id=job_id, array_size=1)
-        self.jobs |= {remainder.id: remainder, one.id: one}
-        return one
+
+def tasks(job_id: str) -> set[int]:
+    """The array tasks that an id names."""
+    return {task for part in task_ranges(job_id.partition("_")[2].strip("[]")) for task in part}
 
 
 def _matches(job: Job, query: JobQuery) -> bool:
@@ -222,7 +221,12 @@ def _matches(job: Job, query: JobQuery) -> bool:
         return False
     if query.node and query.node not in expand(job.node_list):
         return False
-    return not query.ids or bool({job.id, job.id.partition("_")[0]} & set(query.ids))
+    return not query.ids or any(_names(asked, job.id) for asked in query.ids)
+
+
+def _names(asked: str, job_id: str) -> bool:
+    same = asked.partition("_")[0] == job_id.partition("_")[0]
+    return same and (not tasks(asked) or bool(tasks(asked) & tasks(job_id)))
 
 
 def unknown(kind: str, name: str, valid: Any, code: str) -> UnknownName:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tests.fake_reads import ENDED, PARTITIONS, FakeReads, Fault, unknown
+from tests.fake_reads import ENDED, PARTITIONS, FakeReads, Fault, tasks, unknown
 from tools.slurm.backend import Operation, Receipt
 from tools.slurm.cli import change, sbatch
 from tools.slurm.cli.runner import shell_text
@@ -77,7 +77,8 @@ class FakeSlurm(FakeReads):
             return Receipt(self._submit(operation.fields, self.user))
         if operation.verb == "update_node":
             return self._update_node(operation)
-        jobs = self._records(change.job_word(operation.target))
+        word = change.job_word(operation.target)
+        jobs = [self._split(job, tasks(word) or tasks(job.id)) for job in self._records(word)]
         for job in jobs:
             if job.user != self.user and self.level == "none" and job.account not in self.coordinates:
                 raise PermissionRefused(
@@ -96,6 +97,20 @@ class FakeSlurm(FakeReads):
             self.jobs[changed.id] = changed
         self._occupy()
         return Receipt(operation.target)
+
+    def _split(self, job: Job, wanted: set[int]) -> Job:
+        """Some of an array's tasks on their own, as Slurm has them once something happens to them alone."""
+        mine = tasks(job.id) & wanted
+        left = tasks(job.id) - wanted
+        if not left:
+            return job
+        base = job.id.partition("_")[0]
+        del self.jobs[job.id]
+        for numbers in (left, mine):
+            spec = fold(f"t{number}" for number in numbers).removeprefix("t")
+            part = replace(job, id=f"{base}_{spec}" if len(numbers) == 1 else f"{base}_[{spec.strip('[]')}]")
+            self.jobs[part.id] = replace(part, array_size=len(numbers))
+        return self.jobs[part.id]
 
     def _cancelled(self, job: Job, fields: dict[str, Any]) -> Job:
         if fields.get("state") and job.state != fields["state"]:

@@ -10,9 +10,11 @@ import os
 import pickle
 import signal
 import sqlite3
+import tempfile
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +110,17 @@ class Cluster(FakeSlurm):
         self.before, self.after, self.reads, self.faults = {}, {}, {}, []
 
 
+@cache
+def _empty_journal() -> bytes:
+    """A journal that was migrated and closed, so that a thousand cells need not migrate their own."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "journal.db"
+        journal = Journal(f"sqlite:///{path}")
+        list_runs(journal)
+        journal.close()
+        return path.read_bytes()
+
+
 @dataclass
 class Bed:
     """One call on one cluster with one journal."""
@@ -115,11 +128,13 @@ class Bed:
     tool: str
     cluster: Cluster
     url: str
+    journal: Journal
 
     @classmethod
     def make(cls, folder: Path, tool: str) -> Bed:
         """Four jobs of alice's (three waiting, the fourth failed), one of bob's, two drained nodes."""
         url = f"sqlite:///{folder / 'journal.db'}"
+        (folder / "journal.db").write_bytes(_empty_journal())
         cluster = Cluster(level="administrator", file=folder / "cluster", journal_url=url)
         for _ in range(4):
             cluster.submit_as("alice", command="sleep 60", begin="now+1hour", time_limit="2:00:00")
@@ -127,8 +142,11 @@ class Bed:
         cluster.finish("4", "FAILED", "3:0")
         for node in ("gpu-node03", "gpu-node04"):
             cluster._update_node(Operation("update_node", node, {"state": "drain", "reason": "tests"}))
+        log = folder / "slurm-4.out"
+        log.write_text("Traceback (most recent call last):\nValueError: nan\n")
+        cluster.jobs["4"] = replace(cluster.jobs["4"], stdout=str(log), stderr=str(log))
         cluster.keep()
-        return cls(tool, cluster, url)
+        return cls(tool, cluster, url, Journal(url))
 
     @property
     def call(self) -> Call:
@@ -139,7 +157,7 @@ class Bed:
             return ToolContext(self.cluster, Caller("alice", "administrator"), self.cluster.now)
 
         quick = Retry(first_wait=0, settle=0)
-        ledger = Ledger(context, journal or Journal(self.url), approver or AutoApprove("alice"), retry=quick)
+        ledger = Ledger(context, journal or self.journal, approver or AutoApprove("alice"), retry=quick)
         return LedgerExecutor(ledger, dict[str, Tool](BY_NAME))
 
     def run(self, approver: Approver | None = None, journal: Journal | None = None) -> Any:
@@ -160,10 +178,8 @@ class Bed:
     def settle(self) -> None:
         """All faults end, and every run is resumed."""
         self.cluster.heal()
-        journal = Journal(self.url)
-        for run in list_runs(journal):
-            resume(self.executor(journal=journal), run["run"])
-        journal.close()
+        for run in list_runs(self.journal):
+            resume(self.executor(), run["run"])
 
     def check(self) -> None:
         """No job twice, no item without an outcome, no change without its approval; and the account is true."""
@@ -173,14 +189,12 @@ class Bed:
         assert len(keys) <= 1, f"two jobs of one request: {keys}"
         assert not self.cluster.unapproved, f"not approved: {self.cluster.unapproved}"
         assert self.cluster.jobs["5"].state == "PENDING", "bob's job was touched"
-        journal = Journal(self.url)
-        for run in list_runs(journal):
-            for call in show(journal, run["run"])["calls"]:
+        for run in list_runs(self.journal):
+            for call in show(self.journal, run["run"])["calls"]:
                 assert call["state"] == "done", call
                 for item in call["items"]:
                     assert item["outcome"] in OUTCOMES, item
                     self._check_true(item, {what for _, what in done})
-        journal.close()
 
     def _check_true(self, item: dict[str, Any], done: set[Any]) -> None:
         if not item["verb"]:

@@ -17,6 +17,7 @@ from assistant.errors import JournalError, ModelError, ModelRefused, ModelTimeou
 from assistant.ledger.approval import AskLater, Decision, DenyAll, Preview
 from assistant.ledger.execute import Interrupted
 from assistant.ledger.journal import Journal
+from assistant.ledger.reading import list_runs
 from assistant.ledger.resume import resume
 from assistant.loop.agent import Agent
 from assistant.loop.decide import Decider
@@ -107,7 +108,7 @@ def _bad_model(bed: Bed, answer: str | Exception) -> None:
         assert error.message
     assert len(model.asked) <= 3
     assert not bed.cluster.performed
-    assert not Path(Journal(bed.url).where).exists()
+    assert not list_runs(bed.journal)
     bed.check()
 
 
@@ -335,7 +336,7 @@ def _two_resume(bed: Bed) -> None:
     for _ in range(2):
         if not (pid := os.fork()):
             try:
-                resume(bed.executor(), run)
+                resume(bed.executor(journal=Journal(bed.url)), run)
             except JournalError:
                 os._exit(3)
             finally:

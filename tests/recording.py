@@ -7,6 +7,7 @@ run with its exit status and output. To make one on a machine with that Slurm: `
 from __future__ import annotations
 
 import json
+import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -60,7 +61,7 @@ def record(path: Path) -> None:
         box = Sandbox(Path(folder) / "box", name="record")
         try:
             status = box.up(accounting=True)
-            environment = {"PATH": "/usr/bin:/bin", "SLURM_CONF": str(box.conf)}
+            environment = {"PATH": os.environ["PATH"], "SLURM_CONF": str(box.conf)}
             ids = world.make(CliBackend(Runner(environment)), folder)
             recorder = Recorder(environment)
             world.check(CliBackend(recorder, separator=SEPARATOR), ids)

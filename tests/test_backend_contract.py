@@ -2,53 +2,18 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.contract import Cluster
+from tests.fake_reads import tasks
 from tests.fake_slurm import FakeSlurm
-from tools.slurm.backend import Backend, Operation
+from tools.slurm.backend import Operation
 from tools.slurm.cli import CliBackend
-from tools.slurm.errors import InvalidRequest, SlurmError, UnknownJob, UnknownName
-from tools.slurm.models import Job, JobQuery
-
-
-@dataclass
-class Cluster:
-    """A backend and how to wait on it: the fake needs none."""
-
-    backend: Backend
-    patience: float
-    directory: str
-
-    def submit(self, **fields: Any) -> str:
-        fields = {"working_directory": self.directory, **fields}
-        if "script" not in fields:
-            fields.setdefault("command", "sleep 60")
-        return self.backend.perform(Operation("submit", "", fields)).id
-
-    def until(self, job_id: str, wanted: Callable[[Job], bool]) -> Job:
-        deadline = time.monotonic() + self.patience
-        while not wanted(found := self.backend.job(job_id)[0]):
-            assert time.monotonic() < deadline, found
-            time.sleep(0.1)
-        return found
-
-    def eventually(self, true: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + self.patience
-        while not true():
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-
-    def refused(self, verb: Any, target: str = "", **fields: Any) -> SlurmError:
-        with pytest.raises(SlurmError) as caught:
-            self.backend.perform(Operation(verb, target, fields))
-        return caught.value
+from tools.slurm.errors import InvalidRequest, UnknownJob, UnknownName
+from tools.slurm.models import JobQuery
 
 
 @pytest.fixture(params=["real", "fake"])
@@ -144,6 +109,26 @@ def test_one_task_of_an_array(cluster: Cluster) -> None:
     assert left.array_size == 9
     cluster.backend.perform(Operation("cancel", left.id))
     assert not cluster.backend.queue(JobQuery())
+
+
+def test_some_tasks_of_an_array(cluster: Cluster) -> None:
+    job_id = cluster.submit(array="0-9", begin="now+1day")
+    some = f"{job_id}_[2-4]"
+    assert [job.array_size for job in cluster.backend.job(some)] == [10]
+    assert [job.id for job in cluster.backend.queue(JobQuery(ids=(some,)))] == [f"{job_id}_[0-9]"]
+    assert cluster.backend.queue(JobQuery(ids=(f"{job_id}_[20-30]",))) == []
+    assert cluster.refused("cancel", some, signal="USR1").code == "ESLURM_JOB_NOT_RUNNING"
+    assert cluster.refused("cancel", some, state="RUNNING").code == "state_changed"
+    cluster.backend.perform(Operation("cancel", some, {"state": "PENDING"}))
+    assert sum(job.array_size for job in cluster.backend.queue(JobQuery(states=("PENDING",)))) == 7
+    cluster.backend.perform(Operation("hold", f"{job_id}_[5-6]"))
+    assert all(job.reason.startswith("JobHeld") for job in cluster.backend.job(f"{job_id}_[5-6]"))
+    assert not cluster.backend.job(f"{job_id}_9")[0].reason.startswith("JobHeld")
+    # Tasks that never were jobs of their own are forgotten at once; see what is left of the array.
+    left = cluster.backend.queue(JobQuery(ids=(job_id,), states=("PENDING",)))
+    assert set().union(*(tasks(job.id) for job in left)) == set(range(10)) - {2, 3, 4}
+    with pytest.raises(UnknownJob):
+        cluster.backend.job(f"{job_id}_[20-30]")
 
 
 def test_a_signal_reaches_only_running_jobs(cluster: Cluster) -> None:
@@ -272,6 +257,7 @@ def test_the_cluster_itself(cluster: Cluster) -> None:
     assert backend.licenses() == {"ansys": (4, 0), "matlab": (2, 0)}
     assert (backend.admin_level("root"), backend.admin_level("daemon")) == ("administrator", "none")
     assert backend.coordinated_accounts("daemon") == ()
+    assert backend.reservations() == []
 
 
 def test_history_and_usage(cluster: Cluster) -> None:

@@ -35,7 +35,8 @@ from tools.slurm.sandbox import Sandbox
 
 
 @pytest.fixture
-def slurm(clean_sandbox: Sandbox) -> CliBackend:
+def slurm(clean_sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CliBackend:
+    monkeypatch.chdir(tmp_path)  # where jobs leave their output
     return CliBackend()
 
 

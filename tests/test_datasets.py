@@ -46,7 +46,11 @@ def ngrams(request: str) -> Iterator[str]:
 
 def case(**changes: Any) -> str:
     good: dict[str, Any] = {
-        "id": "x-001", "category": "resize_job", "tags": [], "source": "own", "request": "+6h for 7",
+        "id": "x-001",
+        "category": "resize_job",
+        "tags": [],
+        "source": "own",
+        "request": "+6h for 7",
         "context": {"user": "a", "is_admin": False, "now": "2026-11-21T10:00:00"},
         "expect": {"tool": "resize_job", "arguments": {"job_id": "7", "time_limit": "+6:00:00"}},
     }

@@ -17,22 +17,30 @@ from tools.findings import UNKNOWN, diagnose_log, explain_reason, load_classes, 
 from tools.findings.knowledge import load_harmless, load_priors, load_signatures
 from tools.findings.literals import required_literals
 
-CLASSES = re.findall(r"\w+", """cuda_oom host_oom time_limit node_failure gpu_xid_ecc gpu_fell_off_bus nvlink_error nccl_timeout
+CLASSES = re.findall(
+    r"\w+",
+    """
+cuda_oom host_oom time_limit node_failure gpu_xid_ecc gpu_fell_off_bus nvlink_error nccl_timeout
 nccl_init_network ib_link_down missing_module_or_command python_import_error python_exception file_not_found
 permission_denied disk_quota_or_full cuda_driver_mismatch cuda_arch_unsupported segfault illegal_memory_access
-container_pull_or_start license_or_gres_unavailable port_in_use_or_rendezvous bad_sbatch_option cancelled_by_user
-preempted mpi_launch filesystem_stale_or_io nan_or_divergence slurm_controller_unreachable""")
+container_pull_or_start license_or_gres_unavailable port_in_use_or_rendezvous bad_sbatch_option
+cancelled_by_user preempted mpi_launch filesystem_stale_or_io nan_or_divergence slurm_controller_unreachable
+""",
+)
 
 OOM = "[rank3]: torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB. GPU 3 has 1.31 GiB free\n"
 TIMEOUTS = "".join(
     f"[rank{rank}]:[E626 06:24:44.9 ProcessGroupNCCL.cpp:616] [Rank {rank}] Watchdog caught collective operation "
     "timeout: WorkNCCL(SeqNum=8, OpType=ALLREDUCE, Timeout(ms)=600000) ran for 600020 milliseconds\n"
-    for rank in range(7))
-STEP_CANCELLED = ("srun: Terminating StepId=12.0\n"
-                  "slurmstepd: error: *** STEP 12.0 ON n1 CANCELLED AT 2026-05-01T00:00:00 ***\n")
+    for rank in range(7)
+)
+STEP_CANCELLED = (
+    "srun: Terminating StepId=12.0\nslurmstepd: error: *** STEP 12.0 ON n1 CANCELLED AT 2026-05-01T00:00:00 ***\n"
+)
 
 
 # What is known
+
 
 def test_the_classes_are_those_of_the_contract() -> None:
     assert sorted(load_classes()) == sorted(CLASSES)
@@ -78,13 +86,25 @@ def test_an_xid_is_explained_and_its_line_gets_its_class(code: int) -> None:
 # Every code of https://slurm.schedmd.com/job_reason_codes.html and of squeue's manual page, families written out.
 _WHAT = ("BB", "Billing", "Energy", "GRES", "License", "Unknown")
 REASONS = [
-    *(f"{scope}Grp{what}{kind}" for scope in ("Assoc", "QOS") for what in _WHAT
-      for kind in ("", "Minutes", "RunMinutes")),
-    *(f"{scope}Max{what}{kind}" for scope in ("Assoc", "QOS") for what in _WHAT
-      for kind in ("MinutesPerJob", "PerJob", "PerNode")),
-    *(f"QOSMax{what}PerUser" for what in _WHAT), *(f"Max{what}PerAccount" for what in _WHAT),
+    *(
+        f"{scope}Grp{what}{kind}"
+        for scope in ("Assoc", "QOS")
+        for what in _WHAT
+        for kind in ("", "Minutes", "RunMinutes")
+    ),
+    *(
+        f"{scope}Max{what}{kind}"
+        for scope in ("Assoc", "QOS")
+        for what in _WHAT
+        for kind in ("MinutesPerJob", "PerJob", "PerNode")
+    ),
+    *(f"QOSMax{what}PerUser" for what in _WHAT),
+    *(f"Max{what}PerAccount" for what in _WHAT),
     *(f"QOSMin{what}" for what in (*_WHAT, "Memory", "Node")),
-    *re.findall(r"\w+", """AccountingPolicy AccountNotAllowed AssocGrpCpuLimit AssocGrpCPUMinutesLimit AssocGrpCPURunMinutesLimit
+    *re.findall(
+        r"\w+",
+        """AccountingPolicy AccountNotAllowed AssocGrpCpuLimit AssocGrpCPUMinutesLimit
+    AssocGrpCPURunMinutesLimit
     AssocGrpJobsLimit AssocGrpMemLimit AssocGrpMemMinutes AssocGrpMemRunMinutes AssocGrpNodeLimit AssocGrpNodeMinutes
     AssocGrpNodeRunMinutes AssocGrpSubmitJobsLimit AssocGrpWallLimit AssocMaxCpuMinutesPerJobLimit
     AssocMaxCpuPerJobLimit AssocMaxCpuPerNode AssocMaxJobsLimit AssocMaxMemMinutesPerJob AssocMaxMemPerJob
@@ -102,7 +122,8 @@ REASONS = [
     QOSMaxMemoryPerUser QOSMaxNodeMinutesPerJob QOSMaxNodePerJobLimit QOSMaxNodePerUserLimit
     QOSMaxSubmitJobPerUserLimit QOSMaxWallDurationPerJobLimit QOSMinCpuNotSatisfied QOSNotAllowed QOSResourceLimit
     QOSTimeLimit QOSUsageThreshold ReqNodeNotAvail Reservation ReservationDeleted Resources SchedDefer SystemFailure
-    TimeLimit WaitingForScheduling"""),
+    TimeLimit WaitingForScheduling""",
+    ),
 ]
 
 
@@ -125,6 +146,7 @@ def test_reasons_as_squeue_prints_them() -> None:
 
 # What is said of logs
 
+
 @pytest.mark.parametrize(("half", "top_1", "top_3"), [("dev", 0.97, 0.99), ("test", 0.95, 0.99)])
 def test_the_shipped_logs_are_diagnosed(half: str, top_1: float, top_3: float) -> None:
     scores = score_file(dataset(half))
@@ -141,19 +163,38 @@ def test_the_shipped_logs_cover_every_class_and_say_where_they_are_from() -> Non
     assert all(case["source"].startswith("https://") and case["label"] in case["any_of"] for case in cases)
 
 
-@pytest.mark.parametrize(("text", "label", "echo"), [
-    (TIMEOUTS + OOM + STEP_CANCELLED, "cuda_oom", "nccl_timeout"),
-    (TIMEOUTS + "slurmstepd: error: Detected 1 oom_kill event in StepId=12.0.\n" + STEP_CANCELLED, "host_oom",
-     "cancelled_by_user"),
-    ("NVRM: Xid (PCI:0000:44:00): 79, GPU has fallen off the bus.\n" + TIMEOUTS, "gpu_fell_off_bus", "nccl_timeout"),
-    ("Traceback (most recent call last):\nKeyError: 'a'\n" + TIMEOUTS, "python_exception", "nccl_timeout"),
-    ("slurmstepd: error: *** JOB 9 ON n1 CANCELLED AT 2026-05-01T00:00:00 DUE TO TIME LIMIT ***\n" + TIMEOUTS,
-     "time_limit", "nccl_timeout"),
-    (TIMEOUTS + "slurmstepd: error: *** JOB 9 ON n1 CANCELLED AT 2026-05-01T00:00:00 DUE TO NODE FAILURE ***\n",
-     "node_failure", "nccl_timeout"),
-    ("slurm_script: line 3: module: command not found\nModuleNotFoundError: No module named 'torch'\n",
-     "missing_module_or_command", "python_import_error"),
-])
+@pytest.mark.parametrize(
+    ("text", "label", "echo"),
+    [
+        (TIMEOUTS + OOM + STEP_CANCELLED, "cuda_oom", "nccl_timeout"),
+        (
+            TIMEOUTS + "slurmstepd: error: Detected 1 oom_kill event in StepId=12.0.\n" + STEP_CANCELLED,
+            "host_oom",
+            "cancelled_by_user",
+        ),
+        (
+            "NVRM: Xid (PCI:0000:44:00): 79, GPU has fallen off the bus.\n" + TIMEOUTS,
+            "gpu_fell_off_bus",
+            "nccl_timeout",
+        ),
+        ("Traceback (most recent call last):\nKeyError: 'a'\n" + TIMEOUTS, "python_exception", "nccl_timeout"),
+        (
+            "slurmstepd: error: *** JOB 9 ON n1 CANCELLED AT 2026-05-01T00:00:00 DUE TO TIME LIMIT ***\n" + TIMEOUTS,
+            "time_limit",
+            "nccl_timeout",
+        ),
+        (
+            TIMEOUTS + "slurmstepd: error: *** JOB 9 ON n1 CANCELLED AT 2026-05-01T00:00:00 DUE TO NODE FAILURE ***\n",
+            "node_failure",
+            "nccl_timeout",
+        ),
+        (
+            "slurm_script: line 3: module: command not found\nModuleNotFoundError: No module named 'torch'\n",
+            "missing_module_or_command",
+            "python_import_error",
+        ),
+    ],
+)
 def test_the_first_cause_is_told_from_its_echoes(text: str, label: str, echo: str) -> None:
     found = diagnose_log(text)
     assert found.label == label
@@ -169,8 +210,7 @@ def test_the_rank_that_failed_first_is_found_among_many() -> None:
 
 def test_times_order_the_ranks() -> None:
     late = "2026-05-01 10:00:05,000 ERROR KeyError: 'late'\n"
-    early = ("2026-05-01 10:00:01,000 [rank1] Watchdog caught collective operation timeout: WorkNCCL("
-             "SeqNum=1)\n")
+    early = "2026-05-01 10:00:01,000 [rank1] Watchdog caught collective operation timeout: WorkNCCL(SeqNum=1)\n"
     assert diagnose_log([("a", late), ("b", early)]).label == "nccl_timeout"
     assert diagnose_log([("a", late.replace(":05,", ":00,")), ("b", early)]).label == "python_exception"
 
@@ -203,13 +243,25 @@ def test_an_error_that_was_survived_is_no_cause() -> None:
     assert diagnose_log(text, state="FAILED", exit_code="1:0").label == "cuda_oom"
 
 
-@pytest.mark.parametrize(("state", "exit_code", "label"), [
-    ("TIMEOUT", "0:0", "time_limit"), ("OUT_OF_MEMORY", "0:125", "host_oom"), ("NODE_FAIL", "1:0", "node_failure"),
-    ("CANCELLED by 1042", "0:15", "cancelled_by_user"), ("PREEMPTED", "0:15", "preempted"),
-    ("FAILED", "127:0", "missing_module_or_command"), ("FAILED", "0:9", "host_oom"), ("FAILED", "137", "host_oom"),
-    ("FAILED", "0:11", "segfault"), ("FAILED", "139:0", "segfault"), ("FAILED", "0:53", "file_not_found"),
-    ("FAILED", "1:0", UNKNOWN), ("COMPLETED", "0:0", UNKNOWN), (None, None, UNKNOWN),
-])
+@pytest.mark.parametrize(
+    ("state", "exit_code", "label"),
+    [
+        ("TIMEOUT", "0:0", "time_limit"),
+        ("OUT_OF_MEMORY", "0:125", "host_oom"),
+        ("NODE_FAIL", "1:0", "node_failure"),
+        ("CANCELLED by 1042", "0:15", "cancelled_by_user"),
+        ("PREEMPTED", "0:15", "preempted"),
+        ("FAILED", "127:0", "missing_module_or_command"),
+        ("FAILED", "0:9", "host_oom"),
+        ("FAILED", "137", "host_oom"),
+        ("FAILED", "0:11", "segfault"),
+        ("FAILED", "139:0", "segfault"),
+        ("FAILED", "0:53", "file_not_found"),
+        ("FAILED", "1:0", UNKNOWN),
+        ("COMPLETED", "0:0", UNKNOWN),
+        (None, None, UNKNOWN),
+    ],
+)
 def test_slurms_record_speaks_where_the_log_is_silent(state: str | None, exit_code: str | None, label: str) -> None:
     assert diagnose_log("", state=state, exit_code=exit_code).label == label
     assert diagnose_log("step 10 loss 2.1\n", state=state, exit_code=exit_code).label == label
@@ -221,6 +273,7 @@ def test_the_log_wins_over_the_record_where_it_is_specific() -> None:
 
 
 # Bad input and size
+
 
 def test_binary_input_is_a_finding_and_the_rest_is_still_diagnosed() -> None:
     found = diagnose_log([("core", io.BytesIO(bytes(range(256)) * 400)), ("err", OOM)])
@@ -261,10 +314,17 @@ def test_lines_are_numbered_at_both_ends_and_in_the_middle(tmp_path: Path) -> No
 def test_a_growing_size_costs_time_in_proportion_and_no_memory(tmp_path: Path) -> None:
     path = tmp_path / "job.log"
     write_log(path, 150)
-    code = ("import sys; from pathlib import Path; from evals.bench.bench_log import measure; "
-            "found = measure(Path(sys.argv[1])); print(found.diagnosis.label, found.peak_mib)")
-    output = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True,
-                            cwd=Path(__file__).parent.parent).stdout.split()
+    code = (
+        "import sys; from pathlib import Path; from evals.bench.bench_log import measure; "
+        "found = measure(Path(sys.argv[1])); print(found.diagnosis.label, found.peak_mib)"
+    )
+    output = subprocess.run(
+        [sys.executable, "-c", code, str(path)],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parent.parent,
+    ).stdout.split()
     assert output[0] == "cuda_oom"
     assert float(output[1]) < 100
     assert measure(path).seconds < 3  # 1 GB has 3 s on an idle machine; here a seventh of it, on a busy one
@@ -287,11 +347,17 @@ def test_control_characters_of_a_log_do_not_reach_the_terminal() -> None:
     assert evidence.text.isprintable()
 
 
-@pytest.mark.parametrize(("pattern", "literals"), [
-    (r"CUDA out of memory\. Tried", ("cuda out of memory. tried",)),
-    (r"(a|bb)?oom[-_]kill\w*", ("kill",)), (r"Errno (28|122)\b", ("errno ",)),
-    (r"alpha|(beta|gamma) ray", ("alpha", " ray")), (r"^\s*(SIGSEGV|SIGBUS)$", ("sigsegv", "sigbus")), (r"\d+.*", ()),
-])
+@pytest.mark.parametrize(
+    ("pattern", "literals"),
+    [
+        (r"CUDA out of memory\. Tried", ("cuda out of memory. tried",)),
+        (r"(a|bb)?oom[-_]kill\w*", ("kill",)),
+        (r"Errno (28|122)\b", ("errno ",)),
+        (r"alpha|(beta|gamma) ray", ("alpha", " ray")),
+        (r"^\s*(SIGSEGV|SIGBUS)$", ("sigsegv", "sigbus")),
+        (r"\d+.*", ()),
+    ],
+)
 def test_the_literals_of_a_pattern(pattern: str, literals: tuple[str, ...]) -> None:
     assert required_literals(pattern) == literals
 

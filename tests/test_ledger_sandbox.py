@@ -22,7 +22,6 @@ from assistant.ledger.journal import Journal
 from assistant.ledger.reading import show
 from assistant.ledger.resume import resume, undo
 from assistant.ledger.retry import Retry
-from tests.ledger_double import TOOLS
 from tools.base import Call, Caller, Item, ToolContext
 from tools.slurm.cli.backend import CliBackend
 from tools.slurm.models import JobQuery
@@ -60,7 +59,7 @@ def executor(url: str, user: str = "root", level: Any = "administrator", **more:
         return ToolContext(backend, Caller(user, level), datetime.now())
 
     ledger = Ledger(context, Journal(url), AutoApprove(user), retry=QUICK, **more)
-    return LedgerExecutor(ledger, TOOLS)
+    return LedgerExecutor(ledger)
 
 
 def submit(name: str, **fields: Any) -> Call:
@@ -131,9 +130,7 @@ def test_sbatch_dies_before_slurm_took_the_job(
     assert [job.id for job in jobs("lost-before")] == [done.result.items[0].id]
 
 
-def test_scancel_dies_after_it_did_its_work(
-    clean_sandbox: Sandbox, url: str, wrap: Callable[[str, str], None]
-) -> None:
+def test_scancel_dies_after_it_did_its_work(clean_sandbox: Sandbox, url: str, wrap: Callable[[str, str], None]) -> None:
     _, (one,) = executor(url).run("one", (submit("dead-scancel"),))
     wrap("scancel", '"$real" "$@" 2>/dev/null; kill -9 $$')
     _, (done,) = executor(url).run("cancel", (Call("cancel_jobs", {"job_ids": [one.result.items[0].id]}),))
@@ -142,17 +139,13 @@ def test_scancel_dies_after_it_did_its_work(
 
 
 def test_the_controller_is_away_and_comes_back(clean_sandbox: Sandbox, url: str) -> None:
-    run, _ = executor(url).run("warm", (submit("warm"),))
-    away = executor(url)
-    cluster = away.ledger.context().backend.cluster()
     clean_sandbox.stop_controller()
     try:
-        run, done = away.run("away", (submit("away"), submit("away-too")))
+        run, done = executor(url).run("away", (submit("away"), submit("away-too")))
         assert [outcomes(d) for d in done] == [["failed"], ["skipped"]]
         assert done[0].result.items[0].transient
     finally:
         clean_sandbox.start_controller()
-    assert cluster == CliBackend().cluster()
     _, done = resume(executor(url), run)
     assert [d.result.status for d in done] == ["ok", "ok"]
     assert len(jobs("away")) == len(jobs("away-too")) == 1
@@ -188,7 +181,7 @@ def test_kill_around_sbatch_then_resume(clean_sandbox: Sandbox, url: str, n: int
                 AutoApprove("root"),
                 retry=QUICK,
             )
-            LedgerExecutor(ledger, TOOLS).run("two", tuple(map(submit, names)))
+            LedgerExecutor(ledger).run("two", tuple(map(submit, names)))
         finally:
             os._exit(1)
     assert os.waitpid(pid, 0)[1] == signal.SIGKILL
@@ -199,23 +192,25 @@ def test_kill_around_sbatch_then_resume(clean_sandbox: Sandbox, url: str, n: int
 
 
 @pytest.fixture
-def open_to_all(clean_sandbox: Sandbox) -> Iterator[Sandbox]:
-    """The sandbox where another user can reach its configuration; pytest's own folders are for their owner only."""
-    closed = {p: p.stat().st_mode for p in clean_sandbox.conf.parents if not p.stat().st_mode & stat.S_IXOTH}
+def open_to_all(clean_sandbox: Sandbox, tmp_path: Path) -> Iterator[Path]:
+    """A folder of nobody's own, and a sandbox that nobody can reach: pytest's folders are for their owner only."""
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    os.chown(theirs, NOBODY, NOBODY)
+    folders = {*clean_sandbox.conf.parents, *theirs.parents}
+    closed = {folder: folder.stat().st_mode for folder in folders if not folder.stat().st_mode & stat.S_IXOTH}
     for folder, mode in closed.items():
         folder.chmod(mode | stat.S_IXOTH)
-    yield clean_sandbox
+    yield theirs
     for folder, mode in closed.items():
         folder.chmod(mode)
 
 
-def test_nobody_acts_with_more_rights_than_slurm_gives(open_to_all: Sandbox, url: str, tmp_path: Path) -> None:
+def test_nobody_acts_with_more_rights_than_slurm_gives(open_to_all: Path, url: str) -> None:
     """A caller who is taken for an operator by mistake is still refused by Slurm, and that is the outcome."""
-    _, (one,) = executor(url).run("one", (submit("roots-own"),))
-    job = one.result.items[0].id
-    theirs = tmp_path / "theirs"
-    theirs.mkdir()
-    os.chown(theirs, NOBODY, NOBODY)
+    _, (other, one) = executor(url).run("two", (submit("another"), submit("roots-own")))
+    executor(url).run("all code is loaded", (Call("cancel_jobs", {"job_ids": [other.result.items[0].id]}),))
+    theirs, job = open_to_all, one.result.items[0].id
     if not (pid := os.fork()):
         try:
             os.setgid(NOBODY)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from assistant.errors import ConfigError
 from assistant.ledger.policy import Policy, may_approve, must_ask, refuse
@@ -61,6 +63,12 @@ def test_a_secret_is_taken_out(name: str) -> None:
 )
 def test_ordinary_cluster_text_stays_as_it_is(text: str) -> None:
     assert redact(text) == text
+
+
+@given(st.text(max_size=400))
+@settings(max_examples=400, deadline=None)
+def test_any_text_is_redacted_once_and_for_all(text: str) -> None:
+    assert redact(redact(text)) == redact(text)
 
 
 def test_a_value_goes_by_the_name_of_its_key() -> None:

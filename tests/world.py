@@ -68,7 +68,7 @@ def _common(job: Job) -> tuple[Any, ...]:
     return (
         job.id, job.name, job.user, job.account, job.partition, job.qos, job.state, job.nodes, job.node_list, job.gpus,
         job.gpu_type, job.time_limit, job.submit_time, job.eligible_time, job.nice, job.array_size, job.comment,
-        job.constraint, job.licenses, job.exclusive, job.working_directory, job.restarts, job.tres,
+        job.constraint, job.licenses, job.working_directory, job.restarts, job.tres,
     )  # fmt: skip
 
 
@@ -88,6 +88,7 @@ def _check_jobs(backend: Backend, ids: dict[str, str]) -> None:
     assert (jobs["forged"].user, jobs["forged"].name, jobs["forged"].id) == ("root", FORGED, ids["forged"])
     assert (jobs["failed"].state, jobs["failed"].exit_code) == ("FAILED", "3:0")
     assert (jobs["dependent"].reason, ids["typed"] in jobs["dependent"].dependency) == ("Dependency", True)
+    assert typed.stderr == typed.stdout
     assert typed.reason == "BeginTime" and typed.start_time and typed.submit_time
     assert typed.start_time - typed.submit_time >= timedelta(hours=23)
     with pytest.raises(UnknownJob):

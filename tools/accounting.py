@@ -122,7 +122,7 @@ class ShowLimits(ReadTool):
             if away.transient:
                 raise
             data["notes"] = ["this site runs no accounting: nothing but the partitions limits a job"]
-        data |= bounded([limit.row() for limit in limits], "limits", "ask for one user, account or QoS", characters=4000)
+        data |= bounded([limit.row() for limit in limits], "limits", "ask for one account or QoS", characters=4000)
         if args.partition or not (args.qos or args.account):
             data["partitions"] = [_partition_row(partition) for partition in partitions][:20]
         return ToolResult("ok", data=data, commands=ran(ctx, before))

@@ -20,13 +20,16 @@ def fields_of(job: Job) -> dict[str, Any]:
         "partition": job.partition,
         "account": job.account,
         "qos": job.qos,
-        "nodes": job.nodes,
+        "nodes": job.nodes if _nodes_were_asked(job) else None,
         "ntasks": number(raw.get("NumTasks", "")) or None,
+        "ntasks_per_node": number(raw.get("NtasksPerN:B:S:C", "")) or None,
         "cpus_per_task": _above_one(raw.get("CPUs/Task", "")),
+        "cpus_per_gpu": number(raw.get("CpusPerTres", "").rpartition(":")[2]) or None,
         **_gpus(job),
         **_memory(job),
         "time_limit": "UNLIMITED" if job.time_limit == UNLIMITED else duration_text(job.time_limit),
         "constraint": job.constraint,
+        "switches": number(raw.get("Switches", "")) or None,
         "exclusive": job.exclusive or None,
         "reservation": job.reservation,
         "nodelist": text(raw.get("ReqNodeList", "")),
@@ -79,12 +82,21 @@ def _gpus(job: Job) -> dict[str, Any]:
 
 
 def _memory(job: Job) -> dict[str, str | None]:
+    if per_gpu := mebibytes(job.raw.get("MemPerTres", "").rpartition(":")[2]):
+        return {"mem_per_gpu": memory_text(per_gpu)}
+    if job.raw.get("MinMemoryNode") == "0":
+        return {"mem": "0"}  # all of a node
     if per_cpu := mebibytes(job.raw.get("MinMemoryCPU", "")):
         return {"mem_per_cpu": memory_text(per_cpu)}
     if per_node := mebibytes(job.raw.get("MinMemoryNode", "")):
         return {"mem": memory_text(per_node)}
     # scontrol alone says which of both it was; accounting's number is a node's share either way.
     return {} if job.raw or not job.mem_mb else {"mem": memory_text(job.mem_mb)}
+
+
+def _nodes_were_asked(job: Job) -> bool:
+    """slurmctld writes ``2-2`` for a pending job that asked, and ``1``, its own guess, for one that did not."""
+    return not (job.state == "PENDING" and job.raw.get("NumNodes", "-").isdigit())
 
 
 def _above_one(value: str) -> int | None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
+from typing import Any
 
 from tools.base import ToolContext
 from tools.capacity import in_partition, offered, type_of
@@ -17,7 +18,7 @@ from tools.views import Row, clock, said
 
 @dataclass(frozen=True, slots=True)
 class Why:
-    """One reason for waiting. ``never``: it will not start unless something is changed."""
+    """One reason for waiting. ``never``: it cannot start unless something changes; ``call``: what would help."""
 
     label: str
     summary: str
@@ -25,6 +26,7 @@ class Why:
     who: str = ""
     evidence: tuple[str, ...] = ()
     never: bool = False
+    call: dict[str, Any] | None = None
 
     def row(self) -> Row:
         return said(
@@ -35,6 +37,7 @@ class Why:
                 "who": self.who,
                 "evidence": list(self.evidence),
                 "never": self.never or None,
+                "call": self.call,
             }
         )
 

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from tools.base import Arguments, Caller, Item, Outcome, Plan, ToolContext, WriteTool
 from tools.dependents import after_cancel
 from tools.impact import blast_of, rows_before, seen_after
-from tools.picking import Picked, by_filter, permitted, pick, states_of
+from tools.picking import Picked, base_id, by_filter, permitted, pick, states_of
 from tools.slurm.backend import Operation
 from tools.slurm.errors import InvalidRequest, PermissionRefused
 from tools.slurm.models import Job, JobQuery
@@ -52,6 +52,7 @@ class CancelJobs(WriteTool):
         _check_filter(args)
         picked, skipped, notes = _asked_for(args, ctx)
         chosen, more = _cancellable(args, picked, ctx.caller)
+        chosen, deaf = _reachable(args, chosen, ctx)
         jobs = [job for _, records in chosen for job in records]
         never, freed = ((), ()) if args.signal else after_cancel([one for one, _ in chosen], _waiting(ctx, jobs))
         return Plan(
@@ -59,7 +60,7 @@ class CancelJobs(WriteTool):
             blast=blast_of(chosen, ends=not args.signal, dependents=never),
             before=rows_before(jobs),
             notes=(*notes, *_cancel_notes(args, jobs, freed)),
-            skipped=(*skipped, *more),
+            skipped=(*skipped, *more, *deaf),
             undo=_resubmit(jobs) if jobs and not args.signal else (),
         )
 
@@ -117,9 +118,28 @@ def _cancellable(
     return chosen, items
 
 
+def _reachable(
+    args: CancelJobsArguments, chosen: list[tuple[Picked, list[Job]]], ctx: ToolContext
+) -> tuple[list[tuple[Picked, list[Job]]], list[Item]]:
+    """Without the array tasks that Slurm cannot signal: scancel then tries for ever (seen on 22.05)."""
+    arrays = tuple(dict.fromkeys(base_id(one.asked) for one, jobs in chosen if args.signal and "_" in jobs[0].id))
+    if not arrays or ctx.backend.version() >= (23, 2, 0):
+        return chosen, []
+    waiting = {base_id(job.id) for job in ctx.backend.queue(JobQuery(ids=arrays, states=("PENDING",)))}
+    text = "Slurm cannot signal a task while others of its array are pending: send it once they have started"
+    deaf = [one for one, _ in chosen if base_id(one.asked) in waiting]
+    return [pair for pair in chosen if pair[0] not in deaf], [
+        Item(one.asked, Outcome.FAILED, text, "array_is_pending") for one in deaf
+    ]
+
+
 def _fits(args: CancelJobsArguments, caller: Caller, job: Job) -> bool:
-    said = ((_user(args, caller), job.user), (args.name, job.name), (args.partition, job.partition))
-    if any(word and word != has for word, has in said):
+    if (user := _user(args, caller)) and user != job.user:
+        return False
+    if args.name and job.name not in (args.name, *args.name.split(",")):
+        return False
+    # a pending job may name several partitions, and so may the filter
+    if args.partition and not set(args.partition.split(",")) & set(job.partition.split(",")):
         return False
     return (not args.states or job.state in args.states) and (not args.signal or job.state == "RUNNING")
 

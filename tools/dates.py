@@ -15,13 +15,20 @@ from tools.durations import read_seconds
 Edge = Literal["start", "end"]
 LANGUAGES = ["en", "de", "fr", "es", "ko", "zh"]
 _LEAD = re.compile(
-    r"^(since|from|starting|before|after|until|till|up to|by|at|on|for|over|during|within|not before|the|seit|ab|vor|bis|um|am|"
-    r"depuis|le|la|desde|hasta|à partir de|en|im|in)\s+(?=\S)"
+    r"^(since|from|starting|before|after|until|till|up to|by|at|on|for|over|during|within|not before|the|"
+    r"seit|ab|vor|bis|um|am|depuis|le|la|desde|hasta|à partir de|en|im|in)\s+(?=\S)"
 )
 _SPAN = re.compile(
-    r"^(?:the |die |der |den |les |los |las )?(?:last|past|previous|letzten?|vergangenen?|derni[eè]re?s?|[uú]ltim[oa]s?|지난|최근|过去|最近)\s*(.+)$"
+    r"^(?:the |die |der |den |les |los |las )?"
+    r"(?:last|past|previous|letzten?|vergangenen?|derni[eè]re?s?|[uú]ltim[oa]s?|지난|최근|过去|最近)\s*(.+)$"
 )
-_AHEAD = re.compile(r"^(?:in|dans|en|within)\s+(.+)$|^(.+?)(?:\s*from now|\s*later|\s*hence|\s*후에?|\s*뒤에?|之?后|之?後)$")
+_WEEKEND = re.compile(
+    r"(?:(?:over|on|at|this|last|the|past|am|letztes|ce|le|el|dieses) )*"
+    r"(?:weekend|wochenende|week-end|fin de semana|周末|주말)"
+)
+_AHEAD = re.compile(
+    r"^(?:in|dans|en|within)\s+(.+)$|^(.+?)(?:\s*from now|\s*later|\s*hence|\s*후에?|\s*뒤에?|之?后|之?後)$"
+)
 
 
 def iso(moment: datetime) -> str:
@@ -60,10 +67,7 @@ def read_moment(text: str, now: datetime, *, edge: Edge = "start", ahead: bool =
 def _named_period(plain: str, now: datetime) -> tuple[datetime, datetime] | None:
     """Quarters and weekends, which dateparser does not know: their start and their end."""
     today = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    if re.fullmatch(
-        r"(?:(?:over|on|at|this|last|the|past|am|letztes|ce|le|el|dieses) )*(?:weekend|wochenende|week-end|fin de semana|周末|주말)",
-        plain,
-    ):
+    if _WEEKEND.fullmatch(plain):
         saturday = today - timedelta(days=(today.weekday() - 5) % 7)
         return saturday, saturday + timedelta(days=2)
     first = today.replace(month=3 * ((today.month - 1) // 3) + 1, day=1)
@@ -121,7 +125,8 @@ _DAYS = {
 _EVENING = "tonight|evening|night|abend|nacht|soir|noche|tarde|저녁|밤|오후|下午|晚上|晚|傍晚|afternoon|nachmittag|pm"
 _MORNING = "morning|früh|morgen|matin|아침|오전|早上|上午|早|am"
 _CLOCK = re.compile(
-    rf"^(?P<day>{'|'.join(_DAYS.values())})?\s*(?P<part>{_EVENING}|{_MORNING})?\s*(?:at|um|[àa]|a las|gegen|vers|sobre las)?\s*"
+    rf"^(?P<day>{'|'.join(_DAYS.values())})?\s*(?P<part>{_EVENING}|{_MORNING})?\s*"
+    r"(?:at|um|[àa]|a las|gegen|vers|sobre las)?\s*"
     r"(?P<hour>\d{1,2})(?::(?P<minute>\d\d))?\s*(?:h|uhr|시|点|點|时|時)?(?P<half>반|半)?\s*(?P<late>am|pm)?(?:에|부터)?$"
 )
 _PART = re.compile(rf"^(?P<day>{'|'.join(_DAYS.values())})\s*(?P<part>{_EVENING}|{_MORNING})$|^tonight$")

@@ -12,15 +12,20 @@ from tools.slurm.models import Job
 
 # A cancelled job has not ended well: sbatch(1), --dependency. Every other type is satisfied by its end.
 _NEEDS_SUCCESS = ("afterok", "aftercorr")
+Ending = dict[str, list[str]]
+"""Ids that are cancelled, by the job that they are of."""
 
 
 def after_cancel(picked: Sequence[Picked], pending: Sequence[Job]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """(jobs that would never start, jobs that would start now), of those in the queue that are not cancelled too."""
-    waiting = [job for job in pending if job.dependency and not _is_among(picked, job.id)]
-    lost = {job.id for job in waiting if "?" not in job.dependency and _needs(job, picked)}
+    ending: Ending = {}
+    for one in picked:
+        ending.setdefault(base_id(one.asked), []).append(one.asked)
+    waiting = [job for job in pending if job.dependency and not _is_among(ending, job.id)]
+    lost = {job.id for job in waiting if "?" not in job.dependency and _needs(job, ending)}
     while more := {job.id for job in waiting if job.id not in lost and _waits_for(job, lost)}:
         lost |= more
-    freed = [job.id for job in waiting if job.id not in lost and _refers(job, picked)]
+    freed = [job.id for job in waiting if job.id not in lost and _refers(job, ending)]
     return tuple(sorted(lost, key=_number)), tuple(freed)
 
 
@@ -33,12 +38,12 @@ def parts(dependency: str) -> list[tuple[str, str]]:
     return found
 
 
-def _needs(job: Job, picked: Sequence[Picked]) -> bool:
-    return any(kind in _NEEDS_SUCCESS and _is_among(picked, one) for kind, one in parts(job.dependency))
+def _needs(job: Job, ending: Ending) -> bool:
+    return any(kind in _NEEDS_SUCCESS and _is_among(ending, one) for kind, one in parts(job.dependency))
 
 
-def _refers(job: Job, picked: Sequence[Picked]) -> bool:
-    return any(one and _is_among(picked, one) for _, one in parts(job.dependency))
+def _refers(job: Job, ending: Ending) -> bool:
+    return any(one and _is_among(ending, one) for _, one in parts(job.dependency))
 
 
 def _waits_for(job: Job, lost: set[str]) -> bool:
@@ -46,10 +51,9 @@ def _waits_for(job: Job, lost: set[str]) -> bool:
     return "?" not in job.dependency and any(one and base_id(one) in bases for _, one in parts(job.dependency))
 
 
-def _is_among(picked: Sequence[Picked], job_id: str) -> bool:
-    return bool(job_id) and any(
-        covers(one.asked, job_id) or (job_id == base_id(job_id) == base_id(one.asked)) for one in picked
-    )
+def _is_among(ending: Ending, job_id: str) -> bool:
+    """Whether a job, or any task of it, is cancelled."""
+    return any(covers(asked, job_id) or job_id == base_id(job_id) for asked in ending.get(base_id(job_id), ()))
 
 
 def _number(job_id: str) -> int:
@@ -69,7 +73,11 @@ def dependency_notes(dependency: str, ctx: ToolContext) -> list[str]:
     for kind, job_id in named:
         one = by_id[job_id]
         state = states_of(one.jobs)
-        if kind in _NEEDS_SUCCESS and not one.live and state not in ("COMPLETED", "COMPLETING"):
+        if one.forgotten:
+            notes.append(
+                f"Slurm has forgotten {job_id} (it ended {state}) and takes the dependency on it for satisfied"
+            )
+        elif kind in _NEEDS_SUCCESS and not one.live and state not in ("COMPLETED", "COMPLETING"):
             notes.append(f"{job_id} ended {state}: {kind} can never be satisfied")
         elif not one.live:
             notes.append(f"{job_id} is {state} already")

@@ -17,7 +17,7 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _UNITS = {
     "s": "s sec secs second seconds sek sekunde sekunden seconde secondes segundo segundos 초 秒 秒钟",
     "m": "m min mins minute minutes minuten minuto minutos 분 分 分钟 分鐘 mn",
-    "h": "h hr hrs hour hours hora horas std stunde stunden heure heures 시간 小时 小時 个小时 個小時 ore hous huors ours",
+    "h": "h hr hrs hour hours hora horas std stunde stunden heure heures 시간 小时 小時 个小时 個小時 hous huors",
     "d": "d day days tag tage tagen jour jours día dia días dias 일 天 日 dy dys 하루",
     "w": "w wk wks week weeks woche wochen semaine semaines semana semanas 주 주일 周 週 个星期 星期 个礼拜",
 }
@@ -72,9 +72,9 @@ _WHOLE = {
 }
 _FILLER = re.compile(
     r"\b(more|mor|extra|additional|further|less|fewer|of|for|and|y|et|und|about|full|whole|only|just|max|the|de|mehr|"
-    r"weitere[nr]?|zusätzliche|länger|longer|shorter|más|mas|plus|mal|supplémentaires?|de plus|wall ?time|time|limit|maximum|up to|bis zu|en más)\b|더|再|多|的|个|個|[&+~,]"
+    r"weitere[nr]?|zusätzliche|länger|longer|shorter|más|mas|plus|mal|supplémentaires?|de plus|wall ?time|time|limit|"
+    r"maximum|up to|bis zu|en más)\b|더|再|多|的|个|個|[&+~,]"
 )
-
 _HALF_MORE = re.compile(
     r"\b(?:and|et|y|und)\s+(?:an? |eine[nr]? |une? |una )?(?:half|halbe[nrs]?|demie?|medi[ao])\b|\d 半$"
 )

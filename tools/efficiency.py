@@ -50,7 +50,9 @@ def _time(job: Job) -> float | None:
 def _hints(job: Job, cpu: float | None, memory: float | None, time: float | None, peak: float) -> list[str]:
     hints = []
     if memory is not None and memory < _LITTLE and (job.mem_mb or 0) > 4096:
-        hints.append(f"one task used at most {memory_text(int(peak))} of {memory_text(job.mem_mb)} a node: ask for less memory")
+        hints.append(
+            f"one task used at most {memory_text(int(peak))} of {memory_text(job.mem_mb)} a node: ask for less memory"
+        )
     if memory is not None and memory > _NEARLY_ALL:
         hints.append("it used nearly all its memory: ask for more next time")
     if cpu is not None and cpu < _LITTLE and job.cpus > 1:

@@ -49,10 +49,9 @@ class EstimateStart(ReadTool):
         wanted = {key: value for key, value in args.given().items() if key != "job_id"}
         self._check(wanted, ctx)
         if args.job_id is None:
-            data, items = _of_resources(wanted, ctx), ()
-        else:
-            data, items = _of_job(args.job_id, wanted, ctx), (Item(args.job_id, Outcome.OK),)
-        return ToolResult("ok", items, data, ran(ctx, before))
+            return ToolResult("ok", (), _of_resources(wanted, ctx), ran(ctx, before))
+        data = _of_job(args.job_id, wanted, ctx)
+        return ToolResult("ok", (Item(args.job_id, Outcome.OK),), data, ran(ctx, before))
 
     def _check(self, wanted: Row, ctx: ToolContext) -> None:
         check_names(
@@ -84,7 +83,7 @@ def _of_job(job_id: str, wanted: dict[str, Any], ctx: ToolContext) -> Row:
         return _started(records[0], wanted)
     if wanted:
         return {"job_id": job.id, **_of_resources({**fields_of(job), **wanted}, ctx)}
-    told = ctx.backend.expected_start(job.id)
+    told = ctx.backend.expected_start(job.id.partition("_[")[0])
     data: Row = {"job_id": job.id, "reason": told.reason or job.reason}
     if told.start_time is None:
         note = f"the scheduler has no start time for it ({job.reason or 'not looked at yet'}): see diagnose_job"

@@ -11,7 +11,7 @@ from tools.base import ToolContext
 from tools.capacity import is_open
 from tools.efficiency import efficiency
 from tools.findings import UNKNOWN, Diagnosis, diagnose_log
-from tools.logfiles import Log, NoLog, log_paths, open_log
+from tools.logfiles import Log, NoLog, leader, log_paths, open_log
 from tools.slurm.errors import AccountingUnavailable, InvalidRequest, UnknownJob, UnknownName
 from tools.slurm.hostlist import expand
 from tools.slurm.models import UNLIMITED, Job, Step
@@ -48,7 +48,7 @@ def read_logs(job: Job, ctx: ToolContext) -> tuple[Diagnosis, list[str]]:
     with ExitStack() as stack:
         files: dict[str, BinaryIO] = {}
         try:
-            paths = log_paths(ctx.backend, job).values() if job.start_time else ()
+            paths = log_paths(ctx.backend, leader(ctx.backend, job)).values() if job.start_time else ()
         except NoLog as unknown:
             paths, notes = (), [unknown.message]
         for path in dict.fromkeys(paths):
@@ -162,7 +162,9 @@ def explain_many(jobs: Sequence[Job], ctx: ToolContext) -> Row:
             }
         )
     data = explain(groups(jobs)[0][0], ctx)
-    parts = ", ".join(f"{cause['tasks']} × {cause['state']} {cause['exit_code']} ({cause['label']})" for cause in causes)
+    parts = ", ".join(
+        f"{cause['tasks']} × {cause['state']} {cause['exit_code']} ({cause['label']})" for cause in causes
+    )
     return {**data, "summary": f"{sum(by_state(jobs).values())} tasks failed: {parts}", "causes": causes}
 
 

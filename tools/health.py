@@ -44,7 +44,8 @@ class Sign:
 
 def examine(node: Node, ctx: ToolContext) -> Row:
     """``{"verdict", "summary", "findings", "failures"?, "jobs": by state, "call"?, "notes"?}``, worst finding first."""
-    signs, data = state_signs(node), {}
+    signs = state_signs(node)
+    data: Row = {}
     try:
         failures = compare(node, ctx)
         signs += failures.signs()
@@ -97,7 +98,11 @@ def reason_of(reason: str) -> tuple[str, str, tuple[str, ...]]:
     if re.search(r"not responding|unexpectedly rebooted|low \w+|kill task failed", reason, re.IGNORECASE):
         return "node_failure", "see slurmd's log and the kernel log on the node, then resume it", ()
     label = diagnose_log(reason).label if reason else UNKNOWN
-    fix = load_classes()[label].fix if label in load_classes() else "ask who set the reason; resume the node when it is mended"
+    fix = (
+        load_classes()[label].fix
+        if label in load_classes()
+        else "ask who set the reason; resume the node when it is mended"
+    )
     return label, fix, ()
 
 
@@ -137,7 +142,7 @@ class Failures:
         signs = []
         if lost := [job for job in self.own if job.state in _HARDWARE]:
             verdict = "drain" if len(lost) >= _FEW else "watch"
-            text = f"{len(lost)} job{'s' if len(lost) > 1 else ''} ended because the node failed since {time_text(self.since)}"
+            text = f"jobs that ended because the node failed, since {time_text(self.since)}: {len(lost)}"
             signs.append(Sign(verdict, "node_failure", text, f"look at the kernel log of {self.node}", _ids(lost)))
         bad = [job for job in failed(self.own) if job.state not in _HARDWARE]
         users = {job.user for job in bad}

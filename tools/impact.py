@@ -46,6 +46,5 @@ def used_node_hours(job: Job) -> float:
 def seen_after(items: Sequence[Item], ctx: ToolContext) -> dict[str, Any]:
     """Slurm's view of the jobs that an operation succeeded for."""
     ids = tuple(dict.fromkeys(base_id(item.id) for item in items if item.outcome is Outcome.OK))
-    if not ids:
-        return {}
-    return bounded([job_row(job) for job in ctx.backend.queue(JobQuery(ids=ids))], "jobs", _MORE)
+    jobs = ctx.backend.queue(JobQuery(ids=ids)) if ids else []
+    return bounded([job_row(job) for job in jobs], "jobs", _MORE)

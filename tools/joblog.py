@@ -122,7 +122,8 @@ def _lines(file: BinaryIO) -> Iterator[bytes]:
 
 def _fitting(lines: list[str]) -> list[str]:
     """As many of the last lines as fit into ``MOST_BYTES``."""
-    room, kept = MOST_BYTES, []
+    room = MOST_BYTES
+    kept: list[str] = []
     for line in reversed(lines):
         room -= len(line.encode()) + 1
         if room < 0 and kept:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import errno
 import glob
+import itertools
 import os
 import pwd
 import re
 import shlex
 import stat
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -53,13 +55,22 @@ def find_log(backend: Backend, job_id: str, stream: Stream) -> Log:
     records = backend.job(job_id)
     started = [job for job in records if job.state not in ("PENDING", "CONFIGURING")]
     if not started:
-        raise NoLog("not_started", f"job {job_id} has not started ({records[0].reason or 'pending'}): it wrote nothing yet")
-    job = max(started, key=lambda one: (one.start_time.timestamp() if one.start_time else 0.0, one.id))
-    notes = [f"job {job_id} has {len(records)} parts: this is {job.id}"] if len(records) > 1 else []
+        raise NoLog(
+            "not_started", f"job {job_id} has not started ({records[0].reason or 'pending'}): it wrote nothing yet"
+        )
+    job = leader(backend, max(started, key=lambda one: (one.start_time or datetime.min, one.id)))
+    several = len(records) > 1 or job.id not in (job_id, records[0].id)
+    notes = [f"job {job_id} has several parts: this is {job.id}"] if several else []
     paths = log_paths(backend, job)
     if stream == "stderr" and paths["stderr"] == paths["stdout"]:
         notes.append("stderr goes to the same file as stdout")
     return Log(job, paths[stream], tuple(notes))
+
+
+def leader(backend: Backend, job: Job) -> Job:
+    """Of a heterogeneous job the first component, where its one batch script runs and writes; else the job."""
+    root, plus, number = job.id.partition("+")
+    return backend.job(f"{root}+0")[0] if plus and number != "0" else job
 
 
 def log_paths(backend: Backend, job: Job) -> dict[Stream, Path]:
@@ -190,8 +201,8 @@ def _directives(script: str) -> list[str]:
 
 
 def _option(words: list[str], long: str, letter: str) -> str:
-    """The value of the first ``--output=X``, ``--output X``, ``-o X`` or ``-oX``: later ones may be the script's own."""
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    """The value of the first ``--output=X``, ``--output X``, ``-o X`` or ``-oX``; later ones may be the script's."""
+    for word, following in itertools.zip_longest(words, words[1:], fillvalue=""):
         if word in (f"--{long}", f"-{letter}"):
             return following
         if word.startswith(f"--{long}="):

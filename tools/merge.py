@@ -29,34 +29,27 @@ class Found:
 def find_jobs(backend: Backend, query: JobQuery, now: datetime) -> Found:
     """Jobs of the queue; with a past state or a period also of accounting.
 
-    ``states`` are present states; a period holds the jobs that were in the system at some time in it. Without
-    accounting there is only what slurmctld still remembers (MinJobAge, slurm.conf(5)), with a note.
+    ``states`` are present states; a period holds the jobs that were in the system at some time in it. Accounting
+    hears of an end some seconds late, so what slurmctld still remembers of ended jobs (MinJobAge, slurm.conf(5)) is
+    read too; without accounting that is all, with a note.
     """
     past = query.since or query.until or any(state in ENDED for state in query.states)
     if not past:
         return Found(_ordered(backend.queue(replace(query, since=None, until=None))))
     since = query.since or (query.until or now) - LOOK_BACK
-    live = _live(backend, query)
+    remembered = backend.queue(replace(query, states=query.states or ("all",), since=None, until=None))
+    known = [job for job in remembered if _within(job, since, query.until)]
     try:
         ended = _ended(backend, replace(query, since=since, until=query.until or now + timedelta(minutes=1)))
-        return Found(_ordered([*live, *_not_in(live, ended)]), since)
     except AccountingUnavailable as away:
         note = f"no accounting ({away.message}): only what slurmctld still remembers of ended jobs"
-    recent = backend.queue(replace(query, states=query.states or ("all",), since=None, until=None))
-    kept = [job for job in recent if job.state not in ENDED or (job.end_time or now) >= since]
-    return Found(_ordered(_before(kept, query.until)), since, (note,))
+        return Found(_ordered(known), since, (note,))
+    return Found(_ordered([*known, *_not_in(remembered, ended)]), since)
 
 
 def same_job(one: str) -> str:
     """An id without an array's throttle: ``5_[2-9%3]`` and ``5_[2-9]`` are the same."""
     return re.sub(r"%\d+(?=\]$)", "", one)
-
-
-def _live(backend: Backend, query: JobQuery) -> list[Job]:
-    states = tuple(state for state in query.states if state not in ENDED)
-    if query.states and not states:
-        return []
-    return _before(backend.queue(replace(query, states=states, since=None, until=None)), query.until)
 
 
 def _ended(backend: Backend, query: JobQuery) -> list[Job]:
@@ -68,13 +61,14 @@ def _ended(backend: Backend, query: JobQuery) -> list[Job]:
     return [job for job in found if job.state in (states or ENDED)]
 
 
-def _before(jobs: Iterable[Job], until: datetime | None) -> list[Job]:
-    return [job for job in jobs if until is None or job.submit_time is None or job.submit_time <= until]
+def _within(job: Job, since: datetime, until: datetime | None) -> bool:
+    begun = until is None or job.submit_time is None or job.submit_time <= until
+    return begun and not (job.state in ENDED and job.end_time is not None and job.end_time < since)
 
 
-def _not_in(live: Iterable[Job], ended: Iterable[Job]) -> list[Job]:
+def _not_in(remembered: Iterable[Job], ended: Iterable[Job]) -> list[Job]:
     """A requeued job is live again, though accounting also has its earlier end."""
-    known = {same_job(job.id) for job in live}
+    known = {same_job(job.id) for job in remembered}
     return [job for job in {same_job(job.id): job for job in ended}.values() if same_job(job.id) not in known]
 
 

@@ -26,14 +26,16 @@ class Share:
 
     def has(self, node: Node) -> bool:
         """Whether the node is big enough, were it empty."""
-        return (self.gpus <= self._gpus(node, 0) and self.cpus <= node.cpus and self.mem_mb <= node.mem_mb)
+        return self.gpus <= self._gpus(node, 0) and self.cpus <= node.cpus and self.mem_mb <= node.mem_mb
 
     def free_on(self, node: Node) -> bool:
         free_cpus = node.cpus - node.cpus_used
         return self.gpus <= self._gpus(node, 1) and self.cpus <= free_cpus and self.mem_mb <= free_memory(node)
 
     def _gpus(self, node: Node, used: int) -> int:
-        mine = [gpu for gpu in node.gpus if not self.gpu_type or type_of(gpu.type, node, self.gpu_type) == self.gpu_type]
+        mine = [
+            gpu for gpu in node.gpus if not self.gpu_type or type_of(gpu.type, node, self.gpu_type) == self.gpu_type
+        ]
         return sum(gpu.total - used * gpu.used for gpu in mine)
 
     def text(self) -> str:
@@ -112,7 +114,10 @@ class Need:
         lines = [_holder(job) for job in holders[:5]]
         lines += [f"and {len(holders) - 5} more running jobs"] if len(holders) > 5 else []
         closed = [node for node in self.fitting if node.name not in self.case.on_offer]
-        lines += [f"{node.name} is {node.state}" + (f": {short(node.reason, 80)}" if node.reason else "") for node in closed[:5]]
+        lines += [
+            f"{node.name} is {node.state}" + (f": {short(node.reason, 80)}" if node.reason else "")
+            for node in closed[:5]
+        ]
         return tuple(lines)
 
     def _features(self) -> str:
@@ -125,6 +130,10 @@ def _holder(job: Job) -> str:
     gpus = f", {job.gpus} {job.gpu_type or 'GPUs'}" if job.gpus else ""
     until = f" until {time_text(job.end_time)} at the latest" if job.end_time else ""
     return f"job {job.id} of {job.user} on {short(fold(expand(job.node_list)), 60)}{gpus}{until}"
+
+
+def _closed(node: Node) -> str:
+    return f"{node.name} is {node.state}" + (f": {short(node.reason, 80)}" if node.reason else "")
 
 
 def _nodes(count: int) -> str:

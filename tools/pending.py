@@ -11,18 +11,23 @@ from tools.slurm.errors import SlurmError, SlurmUnreachable
 from tools.slurm.models import Estimate, Job
 from tools.views import Row, job_detail, said, time_text
 from tools.whatif import ROUGH, baseline, what_ifs
-from tools.why import CHECKS, jobs_ahead, limits, nodes, partitions, priority
+from tools.why import CHECKS, jobs_ahead, licenses, limits, nodes, partitions, priority
 
 _BY_ITSELF = ("", "None", "Resources", "Priority")
 _ALWAYS = (limits, partitions)
 # Reasons that no other size, place or time limit would lift.
 _NO_WISH = ("JobHeld", "Dependency", "BeginTime", "JobArrayTaskLimit", "launch_failed", "job_requeued", "DeadLine")
+_OUT_OF_SERVICE = ("ReqNodeNotAvail", "PartitionDown", "PartitionInactive")
 _IMPOSSIBLE = frozenset(
     {
-        "ESLURM_REQUESTED_NODE_CONFIG_UNAVAILABLE", "ESLURM_REQUESTED_PART_CONFIG_UNAVAILABLE", "ESLURM_INVALID_NODE_COUNT",
-        "ESLURM_REQUESTED_NODES_NOT_IN_PARTITION", "ESLURM_TOO_MANY_REQUESTED_CPUS", "ESLURM_INVALID_TIME_LIMIT",
+        "ESLURM_REQUESTED_NODE_CONFIG_UNAVAILABLE",
+        "ESLURM_REQUESTED_PART_CONFIG_UNAVAILABLE",
+        "ESLURM_REQUESTED_NODES_NOT_IN_PARTITION",
+        "ESLURM_INVALID_NODE_COUNT",
+        "ESLURM_TOO_MANY_REQUESTED_CPUS",
+        "ESLURM_INVALID_TIME_LIMIT",
     }
-)  # fmt: skip
+)
 
 
 def explain(job: Job, ctx: ToolContext) -> Row:
@@ -41,8 +46,8 @@ def explain(job: Job, ctx: ToolContext) -> Row:
     }
     if not never:
         data["expected_start"] = expected(case, usual)
-    if not job.reason.startswith(_NO_WISH):
-        data["what_ifs"] = what_ifs(case, usual)
+    if not job.reason.startswith(_NO_WISH) and not any(why.label == "Licenses" for why in causes):
+        data["what_ifs"] = what_ifs(case, data.get("expected_start", {}).get("start_time"))
     data["priority"] = _priority(case)
     data["notes"] = case.notes + _notes(data)
     return said(data)
@@ -56,12 +61,19 @@ def reasons(case: Case, refused: SlurmError | None) -> list[Why]:
         for why in check(case):
             if told:
                 named.append(why)
-            elif why.never or check in _ALWAYS or (check in (nodes, priority) and case.job.reason in _BY_ITSELF):
+            elif (
+                why.never
+                or check in _ALWAYS
+                or (check in (nodes, priority, licenses) and case.job.reason in _BY_ITSELF)
+            ):
                 others.append(why)
     named = _in_slurms_words(case, named)
-    if refused and refused.code in _IMPOSSIBLE and not any(why.never for why in [*named, *others]):
+    told_why = any(why.never or why.label in _OUT_OF_SERVICE for why in [*named, *others])
+    if refused and refused.code in _IMPOSSIBLE and not told_why:
         fix = "ask for what the partition has: see cluster_status"
-        others.append(Why("BadConstraints", f"sbatch --test-only refuses it: {refused.message}", fix, "user", never=True))
+        others.append(
+            Why("BadConstraints", f"sbatch --test-only refuses it: {refused.message}", fix, "user", never=True)
+        )
     # Just submitted, or not looked at yet: what is never possible is then the better answer.
     if case.job.reason in ("", "None") and others:
         return others
@@ -94,10 +106,11 @@ def reason_word(reason: str) -> str:
 
 def expected(case: Case, usual: Estimate | None) -> Row:
     """``{"start_time", "nodes"?, "source"}``; the scheduler's own answer first."""
-    told = case.ctx.backend.expected_start(case.job.id)
+    told = case.ctx.backend.expected_start(case.job.id.partition("_[")[0])
     if told.start_time and told.start_time > case.now:
         return said({"start_time": time_text(told.start_time), "nodes": told.nodes, "source": "squeue --start"})
-    if usual and usual.start_time:
+    # sbatch --test-only knows nothing of limits, dependencies, licences and throttles.
+    if usual and usual.start_time and case.job.reason in _BY_ITSELF:
         start = max(usual.start_time, case.job.eligible_time or usual.start_time)
         return said({"start_time": time_text(start), "nodes": usual.nodes, "source": "sbatch --test-only"})
     return {}

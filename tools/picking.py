@@ -87,23 +87,29 @@ def pick(ids: Sequence[str], ctx: ToolContext) -> tuple[list[Picked], list[Item]
     """Records of every id, from the queue in one look, then accounting; unknown ids as failed items."""
     bases = tuple(dict.fromkeys(base_id(asked) for asked in ids if asked[:1].isdigit()))
     queued = ctx.backend.queue(JobQuery(ids=bases)) if bases else []
-    past = _past(tuple(base for base in bases if base not in {base_id(job.id) for job in queued}), ctx)
+    past, where = _past(tuple(base for base in bases if base not in {base_id(job.id) for job in queued}), ctx)
+    by_base: dict[str, list[Job]] = {}
+    for job in (*queued, *past):
+        by_base.setdefault(base_id(job.id), []).append(job)
+    forgotten = {base_id(job.id) for job in past}
     picked, unknown = [], []
     for asked in ids:
-        jobs = tuple(job for job in (*queued, *past) if covers(asked, job.id))
+        jobs = tuple(job for job in by_base.get(base_id(asked), ()) if covers(asked, job.id))
         if jobs:
-            picked.append(Picked(asked, jobs, forgotten=jobs[0] in past))
+            picked.append(Picked(asked, jobs, forgotten=base_id(asked) in forgotten))
         else:
-            unknown.append(Item(asked, Outcome.FAILED, f"no job {asked} in queue or accounting", UnknownJob.code))
+            unknown.append(Item(asked, Outcome.FAILED, f"no job {asked} in {where}", UnknownJob.code))
     return picked, unknown
 
 
-def _past(bases: tuple[str, ...], ctx: ToolContext) -> list[Job]:
+def _past(bases: tuple[str, ...], ctx: ToolContext) -> tuple[list[Job], str]:
+    """Jobs that slurmctld has forgotten, and where was looked."""
     try:
         found = ctx.backend.history(JobQuery(ids=bases)) if bases else []
-    except AccountingUnavailable:
-        return []
-    return list({job.id: job for job in found}.values())  # a job that was resized or requeued has several rows
+    except AccountingUnavailable as error:
+        return [], f"the queue ({error.message})"
+    # a job that was resized or requeued has several rows, the last one is how it stands
+    return list({job.id: job for job in found}.values()), "queue or accounting"
 
 
 def pick_one(job_id: str, ctx: ToolContext) -> Picked:

@@ -90,8 +90,7 @@ class UpdateJob(WriteTool):
         return _plan(one, jobs, updates(one, jobs, fields, ctx), ctx, notes)
 
     def after(self, args: UpdateJobArguments, ctx: ToolContext, items: Sequence[Item]) -> dict[str, Any]:
-        seen = seen_after(items, ctx)
-        return seen | ({"values": updates_seen(args, ctx)} if seen else {})
+        return seen_after(items, ctx) | {"values": updates_seen(args, ctx)}
 
 
 def updates_seen(args: UpdateJobArguments, ctx: ToolContext) -> dict[str, Any]:

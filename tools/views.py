@@ -44,14 +44,14 @@ def duration_text(seconds: float | None) -> str | None:
 
 
 def memory_text(mebibytes: float | None) -> str | None:
-    """``64G``, ``1500M``, ``512K``: the biggest unit that stays whole; never rounded up to more than it is."""
+    """``64G``, ``1500M``, ``512K``: the biggest unit that stays whole, to the nearest MiB."""
     if mebibytes is None:
         return None
     if mebibytes == UNLIMITED:
         return "UNLIMITED"
-    if mebibytes != int(mebibytes) and mebibytes < 1024:
+    if mebibytes < 1:
         return f"{int(mebibytes * 1024)}K"
-    whole = int(mebibytes)
+    whole = round(mebibytes)
     if whole and whole % 1024**2 == 0:
         return f"{whole // 1024**2}T"
     return f"{whole // 1024}G" if whole and whole % 1024 == 0 else f"{whole}M"
@@ -155,7 +155,9 @@ def step_row(step: Step) -> Row:
     )
 
 
-def bounded(rows: Sequence[Row], key: str, more: str, *, most: int = MOST_ROWS, characters: int = MOST_CHARACTERS) -> Row:
+def bounded(
+    rows: Sequence[Row], key: str, more: str, *, most: int = MOST_ROWS, characters: int = MOST_CHARACTERS
+) -> Row:
     """``{key: rows, "shown": n, "total": n}`` with ``more``, how to see the rest, where something was left out."""
     kept: list[Row] = []
     for row in rows[:most]:

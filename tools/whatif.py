@@ -15,7 +15,7 @@ from tools.views import Row, duration_text, said, time_text
 
 MOST_TRIED = 12
 MOST_SHOWN = 4
-ROUGH = "sbatch --test-only gives a rough time: each waiting job with more priority counts as its share of the partition"
+ROUGH = "sbatch --test-only gives a rough time: waiting jobs with more priority count as their share of the partition"
 _WORTH = 60
 """Seconds sooner that are worth changing a job for."""
 
@@ -35,14 +35,15 @@ def baseline(case: Case) -> tuple[Estimate | None, SlurmError | None]:
     return _try(case, fields_of(case.job))
 
 
-def what_ifs(case: Case, usual: Estimate | None) -> list[Row]:
-    """``{"change", "start_time", "sooner_by"?, "call"?}``, soonest first; only those sooner than the job as it is.
+def what_ifs(case: Case, expected: str | None) -> list[Row]:
+    """``{"change", "start_time", "sooner_by"?, "call"?}``, soonest first; only those sooner than ``expected`` (ISO).
 
-    A change that a limit would stop is left out: ``--test-only`` does not look at limits.
+    A change that a limit would stop is left out: ``--test-only`` does not look at limits. Nor does it when it says
+    when the job as it is would start, so of a job that a limit stops every other way is worth telling.
     """
     found: list[tuple[datetime, Row]] = []
     stopped = [limit for limit in case.limits if limit.breaks(case.job)]
-    known = usual.start_time if usual and not stopped else None
+    known = datetime.fromisoformat(expected) if expected and not stopped else None
     for wish in list(wishes(case))[:MOST_TRIED]:
         other = changed(case.job, wish.counted)
         if any(limit.breaks(other) for limit in case.limits_for(other)):

@@ -10,9 +10,10 @@ import re
 from collections.abc import Callable
 
 from tools.case import Case, Why
+from tools.merge import same_job
 from tools.needs import Need
 from tools.slurm.errors import UnknownJob
-from tools.slurm.models import UNLIMITED, Job
+from tools.slurm.models import UNLIMITED, Job, Partition
 from tools.views import duration_text, short, time_text
 
 _DEPENDENCY = re.compile(r"(\w+):(\d+(?:_(?:\d+|\*))?)(?:\+\d+)?(?:\((\w+)\))?")
@@ -26,10 +27,8 @@ def limits(case: Case) -> list[Why]:
             continue
         if limit.name.find("Submit") < 0 and limit.breaks(case.job):
             never = limit.forbids(case.job)
-            fix = (
-                "ask for less, or for another QoS or account; no waiting helps" if never
-                else "it starts when jobs that count against this limit end; or ask for less, or for another QoS or account"
-            )  # fmt: skip
+            fix = "ask for less, or for another QoS or account"
+            fix += "; no waiting helps" if never else "; it starts when jobs that count against this limit end"
             found.append(Why(limit.name, limit.text(case.job), fix, "user", never=never))
     return found
 
@@ -44,50 +43,70 @@ def _partition(case: Case, name: str) -> list[Why]:
     one = next((partition for partition in case.partitions if partition.name == name), None)
     if one is None:
         return [Why("PartitionConfig", f"there is no partition {name}", "choose another partition", "user", never=True)]
-    job, found = case.job, []
+    found = []
     if one.state.upper() != "UP":
         label = "PartitionInactive" if one.state.upper() == "INACTIVE" else "PartitionDown"
         found.append(Why(label, f"partition {name} is {one.state}", "use another partition, or wait for it", "admin"))
+    return found + _too_big(case, one) + _not_allowed(case, one)
+
+
+def _too_big(case: Case, one: Partition) -> list[Why]:
+    job, found = case.job, []
     limit, asked = one.max_time, job.time_limit
     if limit not in (None, UNLIMITED) and asked is not None and (asked == UNLIMITED or asked > (limit or 0)):
-        summary = f"it asks for {duration_text(asked)}; partition {name} allows {duration_text(limit)}"
-        fix = _partition_fix(case, lambda other: other in (None, UNLIMITED) or (asked != UNLIMITED and asked <= other))
-        found.append(Why("PartitionTimeLimit", summary, f"ask for at most {duration_text(limit)}{fix}", "user", never=True))
+        summary = f"it asks for {duration_text(asked)}; partition {one.name} allows {duration_text(limit)}"
+        fix = f"ask for at most {duration_text(limit)}{_longer_partitions(case, asked)}"
+        found.append(Why("PartitionTimeLimit", summary, fix, "user", never=True))
     most = min(one.total_nodes, one.max_nodes if one.max_nodes not in (None, UNLIMITED) else one.total_nodes)
     if job.nodes > most:
-        summary = f"it asks for {job.nodes} nodes; partition {name} allows {most} a job"
+        summary = f"it asks for {job.nodes} nodes; partition {one.name} allows {most} a job"
         found.append(Why("PartitionNodeLimit", summary, f"ask for at most {most} nodes", "user", never=True))
-    for kind, allowed, own in (("account", one.allow_accounts, job.account), ("QoS", one.allow_qos, job.qos)):
-        if allowed and own and own not in allowed:
-            summary = f"partition {name} takes only {kind} {', '.join(allowed[:10])}; the job has {own}"
-            found.append(Why("PartitionConfig", summary, f"use one of these, or another partition ({kind})", "user", never=True))
     return found
 
 
-def _partition_fix(case: Case, fits: Callable[[int | None], bool]) -> str:
-    others = [one.name for one in case.all_partitions if fits(one.max_time) and one.state.upper() == "UP"]
-    return f", or use {', '.join(others[:5])}" if others else ""
+def _not_allowed(case: Case, one: Partition) -> list[Why]:
+    job, found = case.job, []
+    for kind, allowed, own in (("account", one.allow_accounts, job.account), ("QoS", one.allow_qos, job.qos)):
+        if allowed and own and own not in allowed:
+            summary = f"partition {one.name} takes only {kind} {', '.join(allowed[:10])}; the job has {own}"
+            found.append(Why("PartitionConfig", summary, "use one of these, or another partition", "user", never=True))
+    return found
+
+
+def _longer_partitions(case: Case, asked: int) -> str:
+    """Partitions that are up and whose time limit would do."""
+    found = []
+    for one in case.all_partitions:
+        endless = one.max_time in (None, UNLIMITED)
+        if one.state.upper() == "UP" and (endless or 0 <= asked <= (one.max_time or 0)):
+            found.append(one.name)
+    return f", or use {', '.join(found[:5])}" if found else ""
 
 
 def dependency(case: Case) -> list[Why]:
     """The jobs it waits for and how they are."""
     if not case.job.dependency and not case.job.reason.startswith("Dependency"):
         return []
-    evidence, never = [], case.job.reason.startswith("DependencyNeverSatisfied")
-    for kind, other, status in _DEPENDENCY.findall(case.job.dependency):
-        state = _state_of(case, other)
-        evidence.append(f"{kind}:{other} is {state}")
-        never = never or status == "failed"
-    if "singleton" in case.job.dependency:
-        same = [job.id for job in case.queue if (job.name, job.user) == (case.job.name, case.job.user)]
-        others = [one for one in same if one != case.job.id]
-        evidence.append(f"singleton: other jobs called {short(case.job.name, 40)}: {', '.join(others[:5]) or 'none'}")
+    waits_for = _DEPENDENCY.findall(case.job.dependency)
+    evidence = [f"{kind}:{other} is {_state_of(case, other)}" for kind, other, _ in waits_for] + _singleton(case)
     what = case.job.dependency or "a job that is gone"
-    if never:
+    # Of conditions joined by "?" any one is enough, of those joined by "," all are needed (sbatch(1), --dependency).
+    lost = "?" not in what and any(status == "failed" for *_, status in waits_for)
+    if lost or case.job.reason.startswith("DependencyNeverSatisfied"):
         fix = "take the dependency off (an empty one), or cancel the job: it will not start by itself"
-        return [Why("DependencyNeverSatisfied", f"it waits for {what}, which can no longer come true", fix, "user",
-                    tuple(evidence), never=True)]  # fmt: skip
-    return [Why("Dependency", f"it waits for {what}", "wait for these jobs, or change the dependency", "user", tuple(evidence))]
+        call = {"tool": "update_job", "arguments": {"job_id": case.job.id.partition("_[")[0], "dependency": ""}}
+        summary = f"it waits for {what}, which can no longer come true"
+        return [Why("DependencyNeverSatisfied", summary, fix, "user", tuple(evidence), True, call)]
+    fix = "wait for these jobs, or change the dependency"
+    return [Why("Dependency", f"it waits for {what}", fix, "user", tuple(evidence))]
+
+
+def _singleton(case: Case) -> list[str]:
+    if "singleton" not in case.job.dependency:
+        return []
+    same = [job.id for job in case.queue if (job.name, job.user) == (case.job.name, case.job.user)]
+    others = [one for one in same if one != case.job.id]
+    return [f"singleton: other jobs called {short(case.job.name, 40)}: {', '.join(others[:5]) or 'none'}"]
 
 
 def _state_of(case: Case, job_id: str) -> str:
@@ -110,16 +129,21 @@ def begin(case: Case) -> list[Why]:
 
 def held(case: Case) -> list[Why]:
     """A priority of 0 is a hold (scontrol(1), hold)."""
-    reason = case.job.reason
+    reason, root = case.job.reason, case.job.id.partition("_[")[0]
+    release = {"tool": "control_jobs", "arguments": {"action": "release", "job_ids": [root]}}
     if "held" not in reason.lower() and not (case.job.priority == 0 and reason in ("", "None")):
         return []
     if reason == "JobHeldUser":
-        return [Why(reason, f"{case.job.user} or an operator holds it", "release it", "user", ("Priority=0",), never=True)]
+        return [
+            Why(
+                reason, f"{case.job.user} or an operator holds it", "release it", "user", ("Priority=0",), True, release
+            )
+        ]
     if "requeued" in reason.lower() or reason == "JobHoldMaxRequeue":
         summary = f"it was started {case.job.restarts + 1} times and failed to launch, so Slurm holds it ({reason})"
-        return [Why(reason, summary, "find out why (diagnose_node), then release it", "admin", never=True)]
-    return [Why("JobHeldAdmin", "an administrator holds it", "ask an administrator to release it", "admin", ("Priority=0",),
-                never=True)]  # fmt: skip
+        return [Why(reason, summary, "find out why (diagnose_node), then release it", "admin", (), True, release)]
+    fix = "ask an administrator to release it"
+    return [Why("JobHeldAdmin", "an administrator holds it", fix, "admin", ("Priority=0",), True)]
 
 
 def licenses(case: Case) -> list[Why]:
@@ -134,7 +158,9 @@ def licenses(case: Case) -> list[Why]:
             summary = f"it asks for {wanted} of licence {name}; {used} of {total} are used"
             never = wanted > total
             fix = f"ask for at most {total}" if never else "wait until a job gives them back"
-            found.append(Why("Licenses", summary, fix, "user" if never else "nobody", _license_users(case, name), never))
+            found.append(
+                Why("Licenses", summary, fix, "user" if never else "nobody", _license_users(case, name), never)
+            )
     return found
 
 
@@ -186,23 +212,33 @@ def priority(case: Case) -> list[Why]:
         return []
     first = ", ".join(f"{job.id} ({job.user}, {job.priority})" for job in ahead[:5])
     count = sum(job.array_size for job in ahead)
-    summary = f"{count} waiting job{'s' if count > 1 else ''} in {case.job.partition} come first: its priority is {case.job.priority}"
+    some = (
+        f"{count} waiting jobs in {case.job.partition} come"
+        if count > 1
+        else f"a waiting job in {case.job.partition} comes"
+    )
+    summary = f"{some} first: its own priority is {case.job.priority}"
     return [Why("Priority", summary, "wait; a shorter time limit lets backfill start it in a gap", "nobody", (first,))]
 
 
 def jobs_ahead(case: Case) -> list[Job]:
     """Pending jobs of its partitions with more priority which could start, most priority first."""
-    mine, names = case.job.priority or 0, set(case.partition_names)
+    names = set(case.partition_names)
     ahead = [
         job
         for job in case.queue
         if job.state == "PENDING"
         and job.reason in ("Resources", "Priority", "None", "")
         and names & set(job.partition.split(","))
-        and (job.priority or 0) > mine
-        and job.id != case.job.id
+        and _turn(job) < _turn(case.job)
+        and same_job(job.id) != same_job(case.job.id)
     ]
-    return sorted(ahead, key=lambda job: -(job.priority or 0))
+    return sorted(ahead, key=_turn)
+
+
+def _turn(job: Job) -> tuple[int, int]:
+    """With equal priority the older job comes first; of a held job (priority 0) there is no turn."""
+    return -(job.priority or 0), int(re.split(r"\D", job.id)[0])
 
 
 # Which reasons of Slurm's each check accounts for; in the order in which the causes are told.
@@ -215,6 +251,6 @@ CHECKS: tuple[tuple[re.Pattern[str], Callable[[Case], list[Why]]], ...] = (
     (re.compile(r"Licenses"), licenses),
     (re.compile(r"JobArrayTaskLimit"), array),
     (re.compile(r"Reservation"), reservation),
-    (re.compile(r"Resources|ReqNodeNotAvail|NodeDown|BadConstraints|Constraints|Nodes_required"), nodes),
+    (re.compile(r"Resources|ReqNodeNotAvail|NodeDown|BadConstraints|Constraints|Nodes.required"), nodes),
     (re.compile(r"Priority"), priority),
 )

@@ -40,10 +40,11 @@ class Ledger:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where in the journal a call stands."""
+    """Where in the journal a call stands; ``after_reading`` when it was decided after reading the cluster's data."""
 
     run: str
     seq: int
+    after_reading: bool = False
 
 
 class Stopped(KeyboardInterrupt):
@@ -127,7 +128,7 @@ def preview_of(ledger: Ledger, call: Call, plan: Plan, ctx: ToolContext, place: 
         tuple(map(redact, plan.notes)),
         tuple(map(redact, plan.undo)),
         digest_of(call, plan, commands),
-        must_ask(ledger.policy, plan.blast, ctx.caller),
+        must_ask(ledger.policy, plan.blast, ctx.caller, place.after_reading),
         redacted(plan.before),
         place.run,
     )

@@ -10,11 +10,13 @@ from pydantic import ValidationError
 from assistant.ledger.carry import Ledger, Place, Stopped, failed, planned, preview_of, write
 from assistant.ledger.done import Done
 from assistant.ledger.policy import refuse
+from assistant.ledger.reading import calls_of
 from assistant.ledger.reconcile import base_id
 from assistant.ledger.redact import redact, redacted
 from assistant.ledger.refs import references, resolved
 from tools import BY_NAME
 from tools.base import Call, Item, Outcome, ReadTool, Tool, ToolResult, WriteTool, status_of
+from tools.slurm.backend import Backend
 from tools.slurm.errors import PermissionRefused, SlurmError
 
 DRY_RUN = "dry run: nothing was done"
@@ -42,11 +44,12 @@ class LedgerExecutor:
         if self.dry_run:
             return run, self._rehearse(calls)
         ctx, journal = self.ledger.context(), self.ledger.journal
-        run, first = journal.begin(request, ctx.caller, ctx.backend.cluster(), calls, run)
+        warned = bool(run) and any(self._reads(row.tool) for row in calls_of(journal, run))
+        run, first = journal.begin(request, ctx.caller, cluster_of(ctx.backend), calls, run)
         done: list[Done] = []
         try:
             for seq, call in enumerate(calls, first):
-                done.append(self.next(call, Place(run, seq), done))
+                done.append(self.next(call, Place(run, seq, warned), done))
         except KeyboardInterrupt as stop:
             done += [stop.done] if isinstance(stop, Stopped) else []
             why = Item("", Outcome.SKIPPED, f"interrupted; `sask resume {run}` goes on", "interrupted")
@@ -55,6 +58,9 @@ class LedgerExecutor:
         finally:
             journal.release(run)
         return run, tuple(done)
+
+    def _reads(self, tool: str) -> bool:
+        return isinstance(self.tools.get(tool), ReadTool)
 
     def next(self, call: Call, place: Place, earlier: Sequence[Done]) -> Done:
         """The next call of an Action, after what became of the ``earlier`` ones."""
@@ -143,6 +149,14 @@ class LedgerExecutor:
         items = (*would, *plan.skipped, *refused)
         preview = preview_of(self.ledger, call, plan, ctx, Place("", 0))
         return Done(call, ToolResult("denied" if would else status_of(items), items), plan, preview.commands)
+
+
+def cluster_of(backend: Backend) -> str:
+    """The cluster's name; empty while it cannot be asked, which the calls themselves will say."""
+    try:
+        return backend.cluster()
+    except SlurmError:
+        return ""
 
 
 def subject(call: Call) -> str:

@@ -38,6 +38,8 @@ class Policy(BaseModel):
     always_ask_above_node_hours: float = Field(default=50_000.0, ge=0)
     always_ask_above_others_jobs: int = Field(default=100, ge=0)
     """Jobs in a change that touches other people's too (operators and coordinators)."""
+    ask_after_reading: bool = True
+    """A change that a model decided on after reading job names, logs … of the cluster: they may hold instructions."""
     approval_minutes: float = Field(default=30.0, gt=0)
 
     @classmethod
@@ -67,8 +69,10 @@ def refuse(call: Call, caller: Caller, policy: Policy | None = None, tools: Mapp
     return None
 
 
-def must_ask(policy: Policy, blast: Blast, caller: Caller) -> str:
+def must_ask(policy: Policy, blast: Blast, caller: Caller, after_reading: bool = False) -> str:
     """Why a person has to be asked even with ``--yes``; empty when none."""
+    if after_reading and policy.ask_after_reading:
+        return "it was decided after reading data of the cluster, which can hold other people's words"
     others = [user for user in blast.users if user != caller.user]
     if others and blast.jobs > policy.always_ask_above_others_jobs:
         return (
@@ -106,10 +110,10 @@ def only_permitted(plan: Plan, caller: Caller, backend: Backend) -> tuple[Plan, 
 
 def _owners(backend: Backend, targets: Sequence[str]) -> Mapping[str, tuple[str, str]]:
     """Job id → (user, account); a job that Slurm does not list any more belongs to nobody known."""
-    jobs = {job.id: (job.user, job.account) for job in backend.queue(JobQuery(ids=tuple(dict.fromkeys(targets))))}
+    base = {t: t.partition("_")[0].partition("+")[0] for t in targets}  # squeue knows no range of tasks
+    jobs = {job.id: (job.user, job.account) for job in backend.queue(JobQuery(ids=tuple(dict.fromkeys(base.values()))))}
     for job_id, owner in list(jobs.items()):
         jobs.setdefault(job_id.partition("_")[0].partition("+")[0], owner)
-    base = {t: t.partition("_")[0].partition("+")[0] for t in targets}
     return {t: jobs.get(t) or jobs.get(base[t]) or ("somebody else", "") for t in targets}
 
 

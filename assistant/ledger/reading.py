@@ -21,7 +21,10 @@ LEFT_CODES = frozenset(
 
 
 def list_runs(journal: Journal, limit: int = 20) -> list[dict[str, Any]]:
-    """Newest first: ``{"run", "request", "user", "cluster", "created", "status", "left", "calls"}``."""
+    """Newest first: ``{"run", "request", "user", "cluster", "created", "status", "left", "tools", "submitted"}``.
+
+    ``left`` counts what ``sask resume`` would take up, ``submitted`` are the jobs that ``sask undo`` would cancel.
+    """
     with journal.store.transaction() as db:
         rows = db.execute(select(runs).order_by(runs.c.created.desc(), runs.c.id).limit(limit)).all()
         return [_summary(db, row) for row in rows]
@@ -118,6 +121,7 @@ def _summary(db: Connection, row: Row[Any]) -> dict[str, Any]:
         "status": "open" if any(c.state != "done" for c in its_calls) else status_of(settled),
         "left": left,
         "tools": [call.tool for call in its_calls],
+        "submitted": [i.id for i in its_items if i.verb == "submit" and i.outcome == Outcome.OK],
     }
 
 

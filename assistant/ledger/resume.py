@@ -16,7 +16,7 @@ from assistant.errors import RequestRefused
 from assistant.ledger.approval import commands_of, digest_of
 from assistant.ledger.carry import Place, Prepared, Stopped, finish, preview_of, with_key
 from assistant.ledger.done import Done
-from assistant.ledger.execute import Interrupted, LedgerExecutor
+from assistant.ledger.execute import Interrupted, LedgerExecutor, cluster_of
 from assistant.ledger.journal import Entry
 from assistant.ledger.policy import only_permitted
 from assistant.ledger.reading import calls_of, entries_of, find_run, is_left
@@ -32,7 +32,8 @@ def resume(executor: LedgerExecutor, run: str) -> tuple[str, tuple[Done, ...]]:
     row = find_run(journal, run)
     if row.user != ctx.caller.user and not ctx.caller.is_admin:
         raise RequestRefused(f"run {row.id} is of {row.user}", "only they or an operator of Slurm may resume it")
-    if row.cluster != (here := ctx.backend.cluster()):
+    here = cluster_of(ctx.backend)
+    if row.cluster and here and row.cluster != here:
         raise RequestRefused(f"run {row.id} was on cluster {row.cluster}, this is {here}", f"go to {row.cluster}")
     journal.claim(row.id)
     done: list[Done] = []

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from assistant.errors import RequestRefused
 from assistant.ledger.done import Done, Executor
+from assistant.ledger.redact import fence
 from assistant.loop.action import Action, encode
 from assistant.loop.conversation import Conversation
 from assistant.loop.decide import Decider, Decision
@@ -108,7 +109,7 @@ def _as_messages(action: Action, batch: tuple[Done, ...]) -> list[Message]:
     results = [{"tool": d.call.tool, "status": d.result.status, "data": d.result.data} for d in batch]
     return [
         {"role": "assistant", "content": encode(action)},
-        {"role": "user", "content": f"<results>\n{json.dumps(results, default=str)[:12_000]}\n</results>"},
+        {"role": "user", "content": fence(json.dumps(results, default=str)[:12_000], "results")},
     ]
 
 

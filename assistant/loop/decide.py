@@ -1,4 +1,4 @@
-"""One decision: ask the model for an Action, climb the ladder, show it its mistake, at most twice, then ask the person."""
+"""One decision: ask the model, climb the ladder, show it its mistake at most twice, then ask the person."""
 
 from __future__ import annotations
 

@@ -13,7 +13,8 @@ from tools.base import Call, Tool
 from tools.durations import read_memory, read_seconds
 
 NUMBERS = {
-    "nodes", "ntasks", "ntasks_per_node", "cpus_per_task", "gpus", "gpus_per_node", "cpus_per_gpu", "switches", "lines", "limit", "nice",
+    "nodes", "ntasks", "ntasks_per_node", "cpus_per_task", "gpus", "gpus_per_node", "cpus_per_gpu", "switches",
+    "lines", "limit", "nice",
 }  # fmt: skip
 NAMES = {"partition", "account", "qos", "job_name", "name", "node", "reservation"}
 IDS = {"job_id", "job_ids"}

@@ -49,7 +49,9 @@ class OpenAIModel:
 
     def complete(self, messages: list[Message], schema: dict[str, Any]) -> Completion:
         started = time.perf_counter()
-        answer = self._post(
+        answer = self._ask(
+            "POST",
+            "/v1/chat/completions",
             {
                 "model": self.model,
                 "messages": messages,
@@ -60,15 +62,22 @@ class OpenAIModel:
                     "json_schema": {"name": "action", "schema": schema, "strict": True},
                 },
                 **self.extra,
-            }
+            },
         )
         return _completion(answer, time.perf_counter() - started)
 
-    def _post(self, body: dict[str, Any]) -> dict[str, Any]:
+    def first_model(self) -> str:
+        """The first model that the server lists (``GET /v1/models``)."""
+        listed = self._ask("GET", "/v1/models").get("data") or []
+        if not listed:
+            raise ModelRefused(f"{self.url} lists no model", "name one with `model_name`")
+        return str(listed[0]["id"])
+
+    def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         import httpx
 
         try:
-            response = self._send(body)
+            response = self._send(method, path, body)
         except httpx.TimeoutException as error:
             raise ModelTimeout(
                 f"the model at {self.url} did not answer in {self.timeout:.0f} s",
@@ -91,7 +100,7 @@ class OpenAIModel:
                 f"{self.url} did not answer with JSON: {response.text[:120]!r}", "is this an OpenAI-compatible server?"
             ) from error
 
-    def _send(self, body: dict[str, Any]) -> Any:
+    def _send(self, method: str, path: str, body: dict[str, Any] | None) -> Any:
         import httpx
         import stamina
 
@@ -100,7 +109,7 @@ class OpenAIModel:
             self._client = httpx.Client(base_url=self.url, headers=headers, timeout=self.timeout, trust_env=False)
         for attempt in stamina.retry_context(on=_wait_before_retry, attempts=3, timeout=30.0):
             with attempt:
-                response = self._client.post("/v1/chat/completions", json=body)
+                response = self._client.request(method, path, json=body)
                 if response.status_code in (429, 503) and attempt.num < 3:
                     response.raise_for_status()
         return response

@@ -22,7 +22,8 @@ Reading = TypeVar("Reading", int, str)
 MAX_WORDS = 240
 _WORD = re.compile(r"[^\s,;:!?()\"'`<>|]+(?:\[[\d,\-:%]+\][\w.\-]*)*")
 _GPU = re.compile(
-    r"(?:(?<![A-Za-z0-9])|(?<=\dx))(?:[abhlvtp]\d{1,4}[a-z]{0,2}|[ag]h?\d{2,3}|gb\d{3}|gh\d{3}|mi\d{3}[a-z]?|l40s?|rtx[ _-]?\w+|k80|titan\w*)"
+    r"(?:(?<![A-Za-z0-9])|(?<=\dx))(?:[abhlvtp]\d{1,4}[a-z]{0,2}|[ag]h?\d{2,3}|gb\d{3}|gh\d{3}|"
+    r"mi\d{3}[a-z]?|l40s?|rtx[ _-]?\w+|k80|titan\w*)"
     r"(?:[ _]\d+g\.\d+gb)?s?(?![A-Za-z0-9])|(?<![A-Za-z0-9.])\d+g\.\d+gb(?![A-Za-z0-9])",
     re.IGNORECASE,
 )

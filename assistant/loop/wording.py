@@ -21,9 +21,6 @@ REPLY = {
     "refused": "I will not do that: nobody acts here with more rights than Slurm gives them.",
 }
 
-NEEDS_ADMIN = "{tool} needs an operator or administrator of Slurm, and {user} is neither. Ask your administrators."
-NOT_YOURS = "These are jobs of {owner}, and {user} is not an operator of Slurm: only their owner or an operator may change them."
-
 
 def words_of(kind: dict[str, str], key: str) -> str:
     """The words for a key; a text that is no key is a model's own prose and stays as it is."""

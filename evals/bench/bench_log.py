@@ -14,11 +14,15 @@ from pathlib import Path
 
 from tools.findings import Diagnosis, diagnose_log
 
-_STEP = ("2026-05-01 12:00:00,{ms:03d} INFO [rank{rank}] step {n} loss 2.31{n} lr 1e-4 tokens/s 10234 grad_norm 0.53 "
-         "memory 71.3GB eta 3:21:11\n")
+_STEP = (
+    "2026-05-01 12:00:00,{ms:03d} INFO [rank{rank}] step {n} loss 2.31{n} lr 1e-4 tokens/s 10234 grad_norm 0.53 "
+    "memory 71.3GB eta 3:21:11\n"
+)
 _CAUSE = "[rank3]: torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB. GPU 3 has 1.31 GiB free.\n"
-_ECHO = ("[rank{rank}]:[E501 14:02:08.4 ProcessGroupNCCL.cpp:607] [Rank {rank}] Watchdog caught collective operation "
-         "timeout: WorkNCCL(SeqNum=1580, OpType=ALLREDUCE, Timeout(ms)=600000)\n")
+_ECHO = (
+    "[rank{rank}]:[E501 14:02:08.4 ProcessGroupNCCL.cpp:607] [Rank {rank}] Watchdog caught collective operation "
+    "timeout: WorkNCCL(SeqNum=1580, OpType=ALLREDUCE, Timeout(ms)=600000)\n"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +75,10 @@ def main(arguments: list[str] | None = None) -> None:
         path = Path(folder) / "job.log"
         write_log(path, megabytes)
         found = measure(path)
-    print(f"{megabytes} MB: {found.seconds:.2f} s ({found.seconds / found.reading:.1f} × reading it), "
-          f"peak {found.peak_mib:.0f} MiB, first cause {found.diagnosis.label}")
+    print(
+        f"{megabytes} MB: {found.seconds:.2f} s ({found.seconds / found.reading:.1f} × reading it), "
+        f"peak {found.peak_mib:.0f} MiB, first cause {found.diagnosis.label}"
+    )
 
 
 if __name__ == "__main__":

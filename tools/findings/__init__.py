@@ -6,5 +6,16 @@ from tools.findings.knowledge import Reason, Xid, explain_reason, load_classes, 
 from tools.findings.logs import diagnose_log
 from tools.findings.model import UNKNOWN, Diagnosis, Evidence, Finding
 
-__all__ = ["UNKNOWN", "Diagnosis", "Evidence", "Finding", "Reason", "Xid", "diagnose_log", "explain_reason",
-           "load_classes", "load_reasons", "load_xids"]
+__all__ = [
+    "UNKNOWN",
+    "Diagnosis",
+    "Evidence",
+    "Finding",
+    "Reason",
+    "Xid",
+    "diagnose_log",
+    "explain_reason",
+    "load_classes",
+    "load_reasons",
+    "load_xids",
+]

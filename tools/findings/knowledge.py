@@ -99,9 +99,12 @@ def load_signatures() -> tuple[Signature, ...]:
 @cache
 def load_classes() -> dict[str, CauseClass]:
     """The failure classes by label."""
-    return {label: CauseClass(label, entry["summary"], entry["fix"],
-                              frozenset(entry["echo_of"]), frozenset(entry["echo_after"]))
-            for label, entry in _read("classes.toml").items()}
+    return {
+        label: CauseClass(
+            label, entry["summary"], entry["fix"], frozenset(entry["echo_of"]), frozenset(entry["echo_after"])
+        )
+        for label, entry in _read("classes.toml").items()
+    }
 
 
 @cache
@@ -120,8 +123,10 @@ def load_done() -> re.Pattern[str]:
 def load_priors() -> tuple[dict[str, Prior], dict[str, Prior]]:
     """(by state, by exit code): what Slurm's record says before the log is read."""
     data = _read("outcomes.toml")
-    return ({name: Prior(**entry) for name, entry in data["state"].items()},
-            {code: Prior(**entry) for code, entry in data["exit"].items()})
+    return (
+        {name: Prior(**entry) for name, entry in data["state"].items()},
+        {code: Prior(**entry) for code, entry in data["exit"].items()},
+    )
 
 
 @cache
@@ -156,8 +161,17 @@ def _of_family(code: str, family: dict[str, Any], parts: dict[str, str | None], 
     scope = "association" if parts.get("scope") == "Assoc" else "qos"
     what = (parts.get("what") or "").lower()
     meaning = family["meaning"].format(scope="QoS" if scope == "qos" else scope, what=data["resource"].get(what, what))
-    return Reason(code, meaning, family["who"], family["action"], data["source"],
-                  family.get("never_runs", False), scope, family["limit"], {"memory": "mem"}.get(what, what))
+    return Reason(
+        code,
+        meaning,
+        family["who"],
+        family["action"],
+        data["source"],
+        family.get("never_runs", False),
+        scope,
+        family["limit"],
+        {"memory": "mem"}.get(what, what),
+    )
 
 
 @cache
@@ -166,8 +180,12 @@ def match_index() -> dict[str, tuple[tuple[str, Signature], ...]]:
 
     A literal is filed under the gram that the fewest other literals share, so that few are tried in vain.
     """
-    entries = [(pattern, signature, literal) for signature in load_signatures()
-               for pattern in signature.patterns for literal in required_literals(pattern) or ("",)]
+    entries = [
+        (pattern, signature, literal)
+        for signature in load_signatures()
+        for pattern in signature.patterns
+        for literal in required_literals(pattern) or ("",)
+    ]
     shared = Counter(gram for *_, literal in entries for gram in grams(literal))
     index: dict[str, list[tuple[str, Signature]]] = {}
     for pattern, signature, literal in entries:
@@ -184,16 +202,22 @@ def compiled(pattern: str) -> re.Pattern[str]:
 
 def grams(text: str) -> set[str]:
     """Every run of GRAM characters in the text."""
-    return {text[at:at + GRAM] for at in range(len(text) - GRAM + 1)}
+    return {text[at : at + GRAM] for at in range(len(text) - GRAM + 1)}
 
 
 def _signature(entry: dict[str, Any]) -> Signature:
     unless = entry.get("unless")
     return Signature(
-        id=entry["id"], label=entry["label"], weight=entry["weight"], patterns=tuple(entry["patterns"]),
+        id=entry["id"],
+        label=entry["label"],
+        weight=entry["weight"],
+        patterns=tuple(entry["patterns"]),
         unless=re.compile("|".join(unless), re.IGNORECASE) if unless else None,
-        also=tuple(entry.get("also", {}).items()), generic=entry.get("generic", False),
-        source=entry["source"], examples=tuple(entry["examples"]), fix=entry.get("fix", ""),
+        also=tuple(entry.get("also", {}).items()),
+        generic=entry.get("generic", False),
+        source=entry["source"],
+        examples=tuple(entry["examples"]),
+        fix=entry.get("fix", ""),
     )
 
 

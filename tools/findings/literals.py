@@ -34,7 +34,7 @@ def _walk(pattern: str) -> tuple[list[str], list[str]]:
     runs, groups, run, at = [], [], "", 0
     while at < len(pattern):
         width, char, group = _next(pattern, at)
-        follows = pattern[at + width: at + width + 1]
+        follows = pattern[at + width : at + width + 1]
         optional = follows in ("?", "*", "{")
         if char and not optional:
             run += char
@@ -57,9 +57,9 @@ def _next(pattern: str, at: int) -> tuple[int, str, str]:
         return _class_end(pattern, at) + 1 - at, "", ""
     if char == "(":
         end = _group_end(pattern, at)
-        inner = pattern[at + 1:end]
-        if inner.startswith("?:"):
-            return end + 1 - at, "", inner[2:]
+        inner = pattern[at + 1 : end]
+        if inner.startswith(("?:", "?-i:")):
+            return end + 1 - at, "", inner[inner.index(":") + 1 :]
         return end + 1 - at, "", "" if inner.startswith("?") else inner
     if char == "{":
         return pattern.index("}", at) + 1 - at, "", ""
@@ -67,7 +67,7 @@ def _next(pattern: str, at: int) -> tuple[int, str, str]:
 
 
 def _class_end(pattern: str, at: int) -> int:
-    end = at + 2 if pattern[at + 1:at + 2] in ("]", "^") else at + 1
+    end = at + 2 if pattern[at + 1 : at + 2] in ("]", "^") else at + 1
     while pattern[end] != "]":
         end += 2 if pattern[end] == "\\" else 1
     return end
@@ -95,6 +95,13 @@ def _alternatives(pattern: str) -> list[str]:
         if char == "|":
             parts.append(pattern[start:at])
             start = at + 1
-        at = (_group_end(pattern, at) if char == "(" else _class_end(pattern, at) if char == "["
-              else at + 1 if char == "\\" else at) + 1
+        at = (
+            _group_end(pattern, at)
+            if char == "("
+            else _class_end(pattern, at)
+            if char == "["
+            else at + 1
+            if char == "\\"
+            else at
+        ) + 1
     return [*parts, pattern[start:]]

@@ -22,7 +22,10 @@ _XID = re.compile(r"\bXid\b.{0,40}\): ?(\d+)|\bXid\b[^,(]{0,12}\b(\d+)", re.IGNO
 
 
 def diagnose_log(
-    source: Source | Sequence[tuple[str, Source]], *, state: str | None = None, exit_code: str | None = None,
+    source: Source | Sequence[tuple[str, Source]],
+    *,
+    state: str | None = None,
+    exit_code: str | None = None,
 ) -> Diagnosis:
     """Name the first cause of a failure.
 
@@ -37,8 +40,11 @@ def diagnose_log(
             scans.append(_scan_one(name, one))
         except OSError as error:
             remarks.append(_remark(f"{name}: cannot be read: {error.strerror or error}", name))
-    remarks += [_remark(f"{s.file}: this is {s.binary}, not a text log; unpack or convert it first", s.file)
-                for s in scans if s.binary]
+    remarks += [
+        _remark(f"{s.file}: this is {s.binary}, not a text log; unpack or convert it first", s.file)
+        for s in scans
+        if s.binary
+    ]
     causes = collect([hit for one in scans for hit in one.hits])
     _discount_handled(causes, scans, state, exit_code)
     _add_records(causes, state, exit_code)
@@ -105,8 +111,9 @@ def _finding(cause: Cause) -> Finding:
     evidence += [Evidence(hit.file, hit.line, hit.text[:400]) for hit in lines]
     summary = " ".join([known.summary, *_xid_notes(cause)])
     own_fix = next((s.fix for _, hit in best for s in hit.signatures if s.label == cause.label and s.fix), "")
-    return Finding(cause.label, round(min(0.99, cause.score), 2), summary, own_fix or known.fix,
-                   tuple(evidence), cause.echo_of)
+    return Finding(
+        cause.label, round(min(0.99, cause.score), 2), summary, own_fix or known.fix, tuple(evidence), cause.echo_of
+    )
 
 
 def _xid_notes(cause: Cause) -> list[str]:

@@ -10,7 +10,8 @@ _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _CLOCK = re.compile(r"(?:\d{4}-(\d\d)-(\d\d)[T ]|\b[EWIF](\d?\d)(\d\d) )(\d\d):(\d\d):(\d\d)(?:[.,](\d{1,6}))?")
 _RANK = re.compile(  # what launchers, Ray, Open MPI and vLLM put before a rank's own line
     r"^(?:\(\w[\w.]* pid=\d+[^)]*\) ?|\[(?:rank|trainer)?\d+(?:\|\d+)?\]:? ?|\d{1,5}: |\[\d+,\d+\]<std\w+>:? ?|"
-    r"(?:ERROR|CRITICAL) \d\d-\d\d \d\d:\d\d:\d\d \[?[\w/.]+:\d+\] ?)+")
+    r"(?:ERROR|CRITICAL) \d\d-\d\d \d\d:\d\d:\d\d \[?[\w/.]+:\d+\] ?)+"
+)
 _LONGEST = 2000
 
 

@@ -42,6 +42,7 @@ class Diagnosis:
         return {
             "label": self.label,
             "labels": list(self.labels),
-            "findings": [asdict(finding) | {"evidence": [asdict(e) for e in finding.evidence]}
-                         for finding in self.findings],
+            "findings": [
+                asdict(finding) | {"evidence": [asdict(e) for e in finding.evidence]} for finding in self.findings
+            ],
         }

@@ -60,8 +60,7 @@ def rank(causes: dict[str, Cause]) -> list[Cause]:
         cause.echo_of = _root_of(cause, causes)
     roots = [cause for cause in causes.values() if cause.echo_of is None]
     likely = [cause for cause in roots if cause.score >= _LIKELY and cause.first is not None]
-    earliest = [cause for cause in likely
-                if not any(_before(other, cause) for other in likely if other is not cause)]
+    earliest = [cause for cause in likely if not any(_before(other, cause) for other in likely if other is not cause)]
     for cause in causes.values():
         if cause.echo_of is not None:
             cause.score *= _ECHO

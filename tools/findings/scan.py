@@ -17,9 +17,35 @@ _BLOCK = 1 << 20
 _HEAD = 1 << 20
 _TAIL_BLOCKS = 3
 _WIDE = 8 << 20  # bytes of the middle that are searched for every word, before only the rarest remain
-_WORDS = (b"rror", b"ERROR", b"FATAL", b"out of memory", b"Out Of Memory", b"oom", b"OOM", b"CANCELLED", b"illed",
-          b"Segmentation", b"Traceback", b"ailed", b"denied", b"o such", b"not found", b"imed out", b"imeout",
-          b"Xid", b"NVRM", b"uota", b"No space", b"Stale", b"nvalid", b"nable to", b"annot", b"nan", b"NaN")
+_WORDS = (
+    b"rror",
+    b"ERROR",
+    b"FATAL",
+    b"out of memory",
+    b"Out Of Memory",
+    b"oom",
+    b"OOM",
+    b"CANCELLED",
+    b"illed",
+    b"Segmentation",
+    b"Traceback",
+    b"ailed",
+    b"denied",
+    b"o such",
+    b"not found",
+    b"imed out",
+    b"imeout",
+    b"Xid",
+    b"NVRM",
+    b"uota",
+    b"No space",
+    b"Stale",
+    b"nvalid",
+    b"nable to",
+    b"annot",
+    b"nan",
+    b"NaN",
+)
 _RARE_WORDS = (b"rror", b"out of memory")
 _MANY_HITS = 2000  # of one word: from then on one hit in each _STRIDE bytes is enough
 _STRIDE = 1 << 16
@@ -28,8 +54,14 @@ _LONG_LINE = 8192
 _MANY_SHAPES = 50_000
 _LAST_LINES = 40
 _SNIFF = 1 << 16
-_MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd", b"PK\x03\x04": "zip",
-          b"\x7fELF": "an ELF program"}
+_MAGIC = {
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"PK\x03\x04": "zip",
+    b"\x7fELF": "an ELF program",
+}
 _DIGITS = b"0123456789"
 _CONTROL = bytes(c for c in range(32) if c not in b"\t\n\r\x0b\x0c\x08\x1b\x07")  # never in a text log
 
@@ -111,7 +143,7 @@ class _Scanner:
         self._words(rest + block[:_REACH], words, self.result.lines + 1)
         self._words(block, words, self.result.lines + 1)
         self.result.lines += block.count(b"\n")
-        return block[max(block.rfind(b"\n") + 1, len(block) - _REACH):]
+        return block[max(block.rfind(b"\n") + 1, len(block) - _REACH) :]
 
     def _words(self, block: bytes, words: tuple[bytes, ...], first_line: int) -> None:
         for word in words:

@@ -22,7 +22,6 @@ from tools.slurm.errors import (
     UnknownName,
 )
 
-
 REMEDY = (
     "are Slurm's commands on PATH, does SLURM_CONF name its slurm.conf, does `scontrol ping` answer? "
     "`sask sandbox up` starts a Slurm on this machine"
@@ -37,8 +36,6 @@ class Known:
     error: type[SlurmError]
     code: str
     transient: bool = False
-    kind: str = ""
-    """What an unknown name is a name of: partition, qos, account, node …"""
 
 
 # Asked in this order: a lost answer and a controller that is away come before what they may be quoted in.
@@ -64,16 +61,16 @@ KNOWN: tuple[Known, ...] = (
     Known("Problem talking to the database", AccountingUnavailable, "ESLURM_DB_CONNECTION", True),
     Known("Invalid job id", UnknownJob, "ESLURM_INVALID_JOB_ID"),
     Known("Invalid job/step id", UnknownJob, "ESLURM_INVALID_JOB_ID"),
-    Known("Invalid partition name specified", UnknownName, "ESLURM_INVALID_PARTITION_NAME", kind="partition"),
-    Known("invalid partition specified", UnknownName, "ESLURM_INVALID_PARTITION_NAME", kind="partition"),
-    Known("Invalid qos specification", UnknownName, "ESLURM_INVALID_QOS", kind="qos"),
-    Known("Invalid account or account/partition", UnknownName, "ESLURM_INVALID_ACCOUNT", kind="account"),
-    Known("Invalid node name", UnknownName, "ESLURM_INVALID_NODE_NAME", kind="node"),
-    Known("Invalid user:", UnknownName, "unknown_user", kind="user"),
-    Known("Invalid license specification", UnknownName, "ESLURM_INVALID_LICENSES", kind="license"),
-    Known("Requested reservation is invalid", UnknownName, "ESLURM_RESERVATION_INVALID", kind="reservation"),
-    Known("Invalid feature specification", UnknownName, "ESLURM_INVALID_FEATURE", kind="feature"),
-    Known("Invalid user id:", UnknownName, "unknown_user", kind="user"),
+    Known("Invalid partition name specified", UnknownName, "ESLURM_INVALID_PARTITION_NAME"),
+    Known("invalid partition specified", UnknownName, "ESLURM_INVALID_PARTITION_NAME"),
+    Known("Invalid qos specification", UnknownName, "ESLURM_INVALID_QOS"),
+    Known("Invalid account or account/partition", UnknownName, "ESLURM_INVALID_ACCOUNT"),
+    Known("Invalid node name", UnknownName, "ESLURM_INVALID_NODE_NAME"),
+    Known("Invalid user:", UnknownName, "unknown_user"),
+    Known("Invalid license specification", UnknownName, "ESLURM_INVALID_LICENSES"),
+    Known("Requested reservation is invalid", UnknownName, "ESLURM_RESERVATION_INVALID"),
+    Known("Invalid feature specification", UnknownName, "ESLURM_INVALID_FEATURE"),
+    Known("Invalid user id:", UnknownName, "unknown_user"),
     Known("Access/permission denied", PermissionRefused, "ESLURM_ACCESS_DENIED"),
     Known("Invalid user id", PermissionRefused, "ESLURM_USER_ID_MISSING"),
     Known("User's group not permitted", PermissionRefused, "ESLURM_JOB_MISSING_REQUIRED_PARTITION_GROUP"),

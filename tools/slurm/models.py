@@ -55,6 +55,7 @@ class Job:
     reservation: str = ""
     licenses: str = ""
     exclusive: bool = False
+    """Whole nodes (``scontrol show job`` only)."""
     restarts: int = 0
     tres: str = ""
     """The requested trackable resources, Slurm's own text: ``cpu=8,mem=4G,node=1,gres/gpu=2``."""

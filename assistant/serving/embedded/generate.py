@@ -46,7 +46,6 @@ def _values() -> dict[str, Any]:
     return tomllib.loads(text)
 
 
-
 def generate(count: int, seed: int = 0, hand: list[Example] | None = None) -> list[Example]:
     """``count`` examples, the hand-written ones first, in a stable order."""
     rng = random.Random(seed)
@@ -113,10 +112,9 @@ def _places(word: str, text: str) -> list[str]:
 
 
 def _swap(example: Example, swaps: dict[str, str]) -> Example:
-    pattern = re.compile(
-        "|".join(rf"(?<![A-Za-z0-9_]){re.escape(old)}(?![A-Za-z0-9]|[.\-]\w)" for old in sorted(swaps, key=len, reverse=True)),
-        re.IGNORECASE,
-    )  # fmt: skip
+    longest_first = sorted(swaps, key=len, reverse=True)
+    words = (rf"(?<![A-Za-z0-9_]){re.escape(old)}(?![A-Za-z0-9]|[.\-]\w)" for old in longest_first)
+    pattern = re.compile("|".join(words), re.IGNORECASE)
     lower = {old.lower(): new for old, new in swaps.items()}
 
     def over(text: str) -> str:

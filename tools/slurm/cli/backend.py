@@ -22,11 +22,11 @@ from tools.slurm.errors import (
     UnknownJob,
     UnknownName,
 )
-from tools.slurm.failures import failure
+from tools.slurm.failures import failure, known
 from tools.slurm.models import Association, Estimate, Job, JobQuery, Node, Partition, Qos, Step, Submitted, Usage
 from tools.slurm.parse.values import moment
 
-_WOULD_START = re.compile(r"Job \d+ to start at (\S+) using \d+ processors on (?:nodes )?(\S*)")
+_WOULD_START = re.compile(r"Job \d+ to start at (\S+).{0,40} using \d+ processors on (?:nodes )?(\S*)")
 _KEY_REACH = timedelta(days=2)
 _ENDED = frozenset(
     {"COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "PREEMPTED", "OUT_OF_MEMORY", "BOOT_FAIL", "DEADLINE"}
@@ -102,6 +102,9 @@ class CliBackend:
 
     def licenses(self) -> dict[str, tuple[int, int]]:
         return cluster.licenses(self._runner)
+
+    def reservations(self) -> list[str]:
+        return cluster.reservations(self._runner)
 
     def qos(self) -> list[Qos]:
         return accounting.qos(self._runner)
@@ -207,10 +210,11 @@ class CliBackend:
         return Receipt(match[1], answer.err.strip())
 
     def _check(self, answer: Answer) -> None:
-        """scancel ends with 0 whatever happened, so its words count too."""
-        if answer.code == 0 and not (answer.command[0] == "scancel" and "error:" in answer.err):
+        """scancel may end with 0 whatever happened, so its words count too."""
+        gone = "No active jobs match ALL job filters" in answer.err
+        if answer.code == 0 and not (answer.command[0] == "scancel" and (gone or known(answer.said))):
             return
-        if "No active jobs match ALL job filters" in answer.err:
+        if gone:
             raise InvalidRequest(
                 f"{answer.command[-1]} is no longer in the state it was in: {answer.said}",
                 code="state_changed",
@@ -226,11 +230,14 @@ class CliBackend:
         signal = operation.fields.get("signal")
         if not signal and not (wanted and "_" in word):
             return
-        states = {job.state for job in self.job(word)} - (_ENDED if "_" not in word else set())
-        if wanted and "_" in word and states != {wanted}:
+        states = {job.state for job in self.job(word)} - _ENDED
+        if wanted and "_" in word and states and states != {wanted}:
             raise InvalidRequest(f"{word} is {', '.join(sorted(states))}, not {wanted}", code="state_changed")
-        if signal and not states & {"RUNNING", "SUSPENDED", "COMPLETING", "STOPPED"}:
-            raise InvalidRequest(f"job {word} is not running: no signal can reach it", code="ESLURM_JOB_NOT_RUNNING")
+        if signal and (not states or "PENDING" in states):
+            raise InvalidRequest(
+                f"job {word} is not running, or not all of its tasks are: no signal can reach those",
+                code="ESLURM_JOB_NOT_RUNNING",
+            )
 
     def _explained(self, error: SlurmError) -> SlurmError:
         """An unknown name together with the names that there are, as far as Slurm answers."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from datetime import datetime
 
 from tools.slurm.cli.runner import Runner, operand, option
 from tools.slurm.errors import SlurmUnreachable, UnknownJob
 from tools.slurm.failures import failure
 from tools.slurm.models import Estimate, Job, JobQuery, Step
-from tools.slurm.parse import jobs, records
+from tools.slurm.parse import jobs, records, values
 from tools.slurm.parse.values import moment, text
 
 # sprio(1), --format: the weighted factors.
@@ -29,13 +31,45 @@ def queue(runner: Runner, query: JobQuery, separator: str) -> list[Job]:
     # A job long gone is an error of squeue's; a user without an account here is one too, with exit status 0.
     if query.ids and "Invalid job id specified" in answer.err:
         return []
-    if answer.code != 0 or "error:" in answer.err:
+    if answer.code != 0 or "Invalid user" in answer.err:
         raise failure(answer.said, command)
-    return [jobs.squeue_job(row) for row in _rows(answer.out, jobs.SQUEUE, separator, command)]
+    found = [jobs.squeue_job(row) for row in _rows(answer.out, jobs.SQUEUE, separator, command)]
+    return holding(query.ids, found)
 
 
 def job(runner: Runner, job_id: str, separator: str) -> list[Job]:
-    """All records of one id from slurmctld, with the files and ``raw``. Raises ``UnknownJob``."""
+    """All records of one id from slurmctld, with the files and ``raw``. Raises ``UnknownJob``.
+
+    Of ``5_[2-9]`` they are those that hold a task of it: scontrol shows whole arrays and single tasks only.
+    """
+    found = holding([job_id], _records(runner, job_id.partition("_[")[0], separator))
+    if not found:
+        raise UnknownJob(f"no job {job_id} in the queue", code="ESLURM_INVALID_JOB_ID")
+    return found
+
+
+def holding(ids: Sequence[str], records: list[Job]) -> list[Job]:
+    """Of the records that Slurm gave for ``ids``, those with a task of ``5_[2-9]``: Slurm takes no such range."""
+    if not any("_[" in asked for asked in ids):
+        return records
+    return [record for record in records if any(_names(asked, record.id) for asked in ids)]
+
+
+def _names(asked: str, job_id: str) -> bool:
+    same = re.split(r"[_+]", asked)[0] == re.split(r"[_+]", job_id)[0]
+    return same and (not _tasks(asked) or bool(_tasks(asked) & _tasks(job_id)))
+
+
+def _tasks(job_id: str) -> set[int]:
+    return {task for part in values.task_ranges(job_id.partition("_")[2].strip("[]")) for task in part}
+
+
+def _ids(query: JobQuery) -> list[str]:
+    whole = dict.fromkeys(asked.partition("_[")[0] for asked in query.ids)
+    return [option("jobs", ",".join(whole))] if whole else []
+
+
+def _records(runner: Runner, job_id: str, separator: str) -> list[Job]:
     command = ["scontrol", "show", "job", operand(job_id, "job id")]
     answer = runner.ask(command)
     if answer.code != 0 or not answer.out.startswith("JobId="):
@@ -57,7 +91,7 @@ def history(runner: Runner, query: JobQuery, separator: str) -> list[Job]:
     command = ["sacct", "--allocations", *_sacct_filters(query), *_sacct_columns(jobs.SACCT, separator)]
     output = runner.read(command)
     rows = _rows(output, jobs.SACCT, separator, command)
-    return list({row["JobID"]: jobs.sacct_job(row) for row in rows}.values())
+    return holding(query.ids, list({row["JobID"]: jobs.sacct_job(row) for row in rows}.values()))
 
 
 def steps(runner: Runner, job_id: str, separator: str) -> list[Step]:
@@ -100,7 +134,7 @@ def priority_factors(runner: Runner, job_id: str) -> dict[str, float]:
 
 def _squeue_filters(query: JobQuery) -> list[str]:
     found = [
-        option("jobs", ",".join(query.ids)) if query.ids else "",
+        *_ids(query),
         option("states", ",".join(query.states)) if query.states else option("states", "all") if query.ids else "",
         option("user", query.user) if query.user else "",
         option("partition", query.partition) if query.partition else "",
@@ -114,7 +148,7 @@ def _squeue_filters(query: JobQuery) -> list[str]:
 
 def _sacct_filters(query: JobQuery) -> list[str]:
     found = [
-        option("jobs", ",".join(query.ids)) if query.ids else "",
+        *_ids(query),
         option("user", query.user) if query.user else "--allusers",
         option("state", ",".join(query.states)) if query.states else "",
         option("partition", query.partition) if query.partition else "",

@@ -1,163 +1,123 @@
-"""Jobs and steps out of scontrol's, squeue's and sacct's fields."""
+"""Jobs and steps out of squeue's, scontrol's and sacct's fields: one table a command, ours to (Slurm's, reader)."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from tools.slurm.models import Job, Step
 from tools.slurm.parse import values as v
 
-SQUEUE = (
-    "JobArrayID", "UserName", "Account", "Partition", "QOS", "State", "Reason", "NumNodes", "NodeList", "NumCPUs",
-    "NumTasks", "tres-alloc", "tres-per-node", "tres-per-job", "tres-per-task", "TimeLimit", "TimeUsed", "SubmitTime",
-    "EligibleTime", "StartTime", "EndTime", "PriorityLong", "Nice", "Dependency", "exit_code", "Feature", "Reservation",
-    "Licenses", "OverSubscribe", "RestartCnt", "WorkDir", "Command", "Comment", "Name",
-)  # fmt: skip
-"""What ``squeue -O`` is asked for. Not STDOUT: 22.05 names the file of an array task wrongly."""
-
-SACCT = (
-    "JobID", "User", "Account", "Partition", "QOS", "State", "ExitCode", "Submit", "Eligible", "Start", "End",
-    "ElapsedRaw", "TimelimitRaw", "NNodes", "NodeList", "AllocCPUS", "ReqCPUS", "ReqMem", "ReqTRES", "AllocTRES",
-    "Priority", "Constraints", "Reservation", "WorkDir", "Comment", "JobName",
-)  # fmt: skip
-STEPS = (
-    "JobID", "JobName", "State", "ExitCode", "ElapsedRaw", "TotalCPU", "AllocCPUS", "MaxRSS", "NodeList",
-)  # fmt: skip
+Table = Mapping[str, tuple[str, Callable[[str], Any]]]
 # How scontrol prints NO_VAL, the task number of an array that has not been split into tasks yet.
 _NO_TASK = "4294967294"
 
 
-def squeue_job(row: dict[str, str]) -> Job:
+def _file(value: str) -> str:
+    return v.text(value).replace(_NO_TASK, "%a")
+
+
+def _nodes(value: str) -> str:
+    return v.text(value.replace("None assigned", ""))
+
+
+def _limit_in_minutes(value: str) -> int | None:
+    return v.minutes(value.replace("Partition_Limit", "").replace("UNLIMITED", "-1"))
+
+
+_SQUEUE: Table = {
+    "id": ("JobArrayID", str), "name": ("Name", str), "user": ("UserName", str), "account": ("Account", v.text),
+    "partition": ("Partition", str), "qos": ("QOS", v.text), "state": ("State", v.state), "reason": ("Reason", v.text),
+    "nodes": ("NumNodes", v.number), "node_list": ("NodeList", v.text), "cpus": ("NumCPUs", v.number),
+    "time_limit": ("TimeLimit", v.seconds), "elapsed": ("TimeUsed", v.seconds),
+    "submit_time": ("SubmitTime", v.moment), "eligible_time": ("EligibleTime", v.moment),
+    "start_time": ("StartTime", v.moment), "end_time": ("EndTime", v.moment), "priority": ("PriorityLong", v.whole),
+    "nice": ("Nice", v.whole), "dependency": ("Dependency", v.text), "exit_code": ("exit_code", v.exit_code),
+    "working_directory": ("WorkDir", v.text), "command": ("Command", v.text), "comment": ("Comment", v.text),
+    "constraint": ("Feature", v.text), "reservation": ("Reservation", v.text), "licenses": ("Licenses", v.text),
+    "restarts": ("RestartCnt", v.number), "tres": ("tres-alloc", v.text),
+}  # fmt: skip
+_SCONTROL: Table = {
+    "name": ("JobName", str), "account": ("Account", v.text), "partition": ("Partition", v.text),
+    "qos": ("QOS", v.text), "state": ("JobState", v.state), "reason": ("Reason", v.text),
+    "nodes": ("NumNodes", v.number), "node_list": ("NodeList", v.text), "cpus": ("NumCPUs", v.number),
+    "time_limit": ("TimeLimit", v.seconds), "elapsed": ("RunTime", v.seconds), "submit_time": ("SubmitTime", v.moment),
+    "eligible_time": ("EligibleTime", v.moment), "start_time": ("StartTime", v.moment),
+    "end_time": ("EndTime", v.moment), "priority": ("Priority", v.whole), "nice": ("Nice", v.whole),
+    "dependency": ("Dependency", v.text), "exit_code": ("ExitCode", v.text), "working_directory": ("WorkDir", v.text),
+    "stdout": ("StdOut", _file), "command": ("Command", v.text),
+    "comment": ("Comment", v.text), "constraint": ("Features", v.text), "reservation": ("Reservation", v.text),
+    "licenses": ("Licenses", v.text), "restarts": ("Restarts", v.number), "array_size": ("ArrayTaskId", v.array_size),
+}  # fmt: skip
+_SACCT: Table = {
+    "id": ("JobID", str), "name": ("JobName", str), "user": ("User", str), "account": ("Account", str),
+    "partition": ("Partition", str), "qos": ("QOS", str), "state": ("State", v.state), "nodes": ("NNodes", v.number),
+    "node_list": ("NodeList", _nodes), "cpus": ("ReqCPUS", v.number), "time_limit": ("TimelimitRaw", _limit_in_minutes),
+    "elapsed": ("ElapsedRaw", v.whole), "submit_time": ("Submit", v.moment), "eligible_time": ("Eligible", v.moment),
+    "start_time": ("Start", v.moment), "end_time": ("End", v.moment), "priority": ("Priority", v.whole),
+    "exit_code": ("ExitCode", str), "working_directory": ("WorkDir", str), "comment": ("Comment", str),
+    "constraint": ("Constraints", str), "reservation": ("Reservation", str), "tres": ("ReqTRES", str),
+}  # fmt: skip
+
+SQUEUE = (*(key for key, _ in _SQUEUE.values()), "NumTasks", "tres-per-node", "tres-per-job", "tres-per-task")
+"""What ``squeue -O`` is asked for. Not STDOUT: 22.05 names the file of an array task wrongly."""
+SACCT = (*(key for key, _ in _SACCT.values()), "AllocCPUS", "AllocTRES", "JobIDRaw")
+STEPS = ("JobID", "JobName", "State", "ExitCode", "ElapsedRaw", "TotalCPU", "AllocCPUS", "MaxRSS", "NodeList")
+
+
+def squeue_job(row: Mapping[str, str]) -> Job:
     """A row of :data:`SQUEUE`. Without accounting Slurm says ``N/A`` for account and QoS, which become ``""``."""
-    nodes = v.number(row["NumNodes"])
-    tres = v.text(row["tres-alloc"])
+    known = _read(row, _SQUEUE)
     per_task = (row["tres-per-task"], v.number(row["NumTasks"]))
-    gpus, kind = v.gpus_of(tres, nodes, row["tres-per-node"], row["tres-per-job"], per_task)
-    return Job(
-        id=row["JobArrayID"],
-        name=row["Name"],
-        user=row["UserName"],
-        account=v.text(row["Account"]),
-        partition=row["Partition"],
-        qos=v.text(row["QOS"]),
-        state=v.state(row["State"]),
-        reason=v.text(row["Reason"]),
-        nodes=nodes,
-        node_list=v.text(row["NodeList"]),
-        cpus=v.number(row["NumCPUs"]),
-        gpus=gpus,
-        gpu_type=kind,
-        mem_mb=_share_of_memory(tres, nodes),
-        time_limit=v.seconds(row["TimeLimit"]),
-        elapsed=v.seconds(row["TimeUsed"]),
-        submit_time=v.moment(row["SubmitTime"]),
-        eligible_time=v.moment(row["EligibleTime"]),
-        start_time=v.moment(row["StartTime"]),
-        end_time=v.moment(row["EndTime"]),
-        priority=v.whole(row["PriorityLong"]),
-        nice=v.whole(row["Nice"]),
-        dependency=v.text(row["Dependency"]),
-        array_size=v.array_size(_tasks(row["JobArrayID"])),
-        exit_code=v.exit_code(row["exit_code"]),
-        working_directory=v.text(row["WorkDir"]),
-        command=v.text(row["Command"]),
-        comment=v.text(row["Comment"]),
-        constraint=v.text(row["Feature"]),
-        reservation=v.text(row["Reservation"]),
-        licenses=v.text(row["Licenses"]),
-        exclusive=row["OverSubscribe"].strip() == "NO",
-        restarts=v.number(row["RestartCnt"]),
-        tres=tres,
-    )
+    gpus, kind = v.gpus_of(known["tres"], known["nodes"], row["tres-per-node"], row["tres-per-job"], per_task)
+    tasks = row["JobArrayID"].partition("[")[2].rstrip("]")
+    memory = _share_of_memory(known["tres"], known["nodes"])
+    return Job(**known, gpus=gpus, gpu_type=kind, mem_mb=memory, array_size=v.array_size(tasks))
 
 
 def scontrol_job(fields: dict[str, str]) -> Job:
     """A record of ``scontrol show job``; everything Slurm said is kept in ``raw``."""
-    get = _Getter(fields)
-    nodes = v.number(get("NumNodes"))
-    tres = get("TRES") or get("AllocTRES") or get("ReqTRES")
-    per_task = (get("TresPerTask"), v.number(get("NumTasks")))
-    gpus, kind = v.gpus_of(tres, nodes, get("TresPerNode"), get("TresPerJob"), per_task)
-    own_memory = v.mebibytes(get("MinMemoryNode"))
-    job_id = _scontrol_id(get)
+    known = _read(fields, _SCONTROL)
+    # TRES until 22.05, then ReqTRES and AllocTRES.
+    tres = next((found for key in ("TRES", "AllocTRES", "ReqTRES") if (found := v.text(fields.get(key, "")))), "")
+    per_task = (fields.get("TresPerTask", ""), v.number(fields.get("NumTasks", "")))
+    asked = (fields.get("TresPerNode", ""), fields.get("TresPerJob", ""), per_task)
+    gpus, kind = v.gpus_of(tres, known["nodes"], *asked)
+    own_memory = v.mebibytes(fields.get("MinMemoryNode", ""))
     return Job(
-        id=job_id,
-        name=fields.get("JobName", ""),
-        user=get("UserId").partition("(")[0],
-        account=get("Account"),
-        partition=get("Partition"),
-        qos=get("QOS"),
-        state=v.state(get("JobState")),
-        reason=get("Reason"),
-        nodes=nodes,
-        node_list=get("NodeList"),
-        cpus=v.number(get("NumCPUs")),
+        **known,
+        id=_scontrol_id(fields),
+        user=fields.get("UserId", "").partition("(")[0],
         gpus=gpus,
         gpu_type=kind,
-        mem_mb=_share_of_memory(tres, nodes) if own_memory is None else int(own_memory),
-        time_limit=v.seconds(get("TimeLimit")),
-        elapsed=v.seconds(get("RunTime")),
-        submit_time=v.moment(get("SubmitTime")),
-        eligible_time=v.moment(get("EligibleTime")),
-        start_time=v.moment(get("StartTime")),
-        end_time=v.moment(get("EndTime")),
-        priority=v.whole(get("Priority")),
-        nice=v.whole(get("Nice")),
-        dependency=get("Dependency"),
-        array_size=v.array_size(get("ArrayTaskId")),
-        exit_code=get("ExitCode"),
-        working_directory=get("WorkDir"),
-        stdout=get("StdOut").replace(_NO_TASK, "%a"),
-        stderr=get("StdErr").replace(_NO_TASK, "%a"),
-        command=get("Command"),
-        comment=get("Comment"),
-        constraint=get("Features"),
-        reservation=get("Reservation"),
-        licenses=get("Licenses"),
-        exclusive=get("OverSubscribe") == "NO",
-        restarts=v.number(get("Restarts")),
+        mem_mb=_share_of_memory(tres, known["nodes"]) if own_memory is None else int(own_memory),
+        # 26.05 leaves out a StdErr that is StdOut, and says NODE, USER or NO in Exclusive.
+        stderr=_file(fields.get("StdErr", "")) or known["stdout"],
+        exclusive=fields.get("Exclusive", "NODE") == "NODE" and fields.get("OverSubscribe") == "NO",
         tres=tres,
         raw=fields,
     )
 
 
-def sacct_job(row: dict[str, str]) -> Job:
-    """An allocation's row of :data:`SACCT`. Accounting keeps no file names before 24.05: those stay empty."""
-    nodes = v.number(row["NNodes"])
-    asked, given = row["ReqTRES"], row["AllocTRES"]
-    gpus, kind = v.gpus_of(given or asked, nodes)
-    if not kind:
-        kind = v.gpus_of(asked, nodes)[1]
+def sacct_job(row: Mapping[str, str]) -> Job:
+    """An allocation's row of :data:`SACCT`; ``raw`` has State, which says who cancelled, and JobIDRaw.
+
+    Accounting keeps no file names before 24.05: those stay empty, see ``Backend.submitted``.
+    """
+    known = _read(row, _SACCT)
+    gpus, kind = v.gpus_of(row["AllocTRES"] or known["tres"], known["nodes"])
+    tasks = row["JobID"].partition("[")[2].rstrip("]")
     return Job(
-        id=row["JobID"],
-        name=row["JobName"],
-        user=row["User"],
-        account=row["Account"],
-        partition=row["Partition"],
-        qos=row["QOS"],
-        state=v.state(row["State"]),
-        nodes=nodes,
-        node_list=v.text(row["NodeList"].replace("None assigned", "")),
-        cpus=v.number(row["AllocCPUS"]) or v.number(row["ReqCPUS"]),
+        **known | {"cpus": v.number(row["AllocCPUS"]) or known["cpus"]},
         gpus=gpus,
-        gpu_type=kind,
-        mem_mb=_share_of_memory(asked, nodes),
-        time_limit=v.seconds(row["TimelimitRaw"]) if "UNL" in row["TimelimitRaw"] else v.minutes(row["TimelimitRaw"]),
-        elapsed=v.whole(row["ElapsedRaw"]),
-        submit_time=v.moment(row["Submit"]),
-        eligible_time=v.moment(row["Eligible"]),
-        start_time=v.moment(row["Start"]),
-        end_time=v.moment(row["End"]),
-        priority=v.whole(row["Priority"]),
-        array_size=v.array_size(_tasks(row["JobID"])),
-        exit_code=row["ExitCode"],
-        working_directory=row["WorkDir"],
-        comment=row["Comment"],
-        constraint=row["Constraints"],
-        reservation=row["Reservation"],
-        tres=asked,
+        gpu_type=kind or v.gpus_of(known["tres"], known["nodes"])[1],
+        mem_mb=_share_of_memory(known["tres"], known["nodes"]),
+        array_size=v.array_size(tasks),
+        raw={"State": row["State"], "JobIDRaw": row["JobIDRaw"]},
     )
 
 
-def sacct_step(row: dict[str, str]) -> Step:
+def sacct_step(row: Mapping[str, str]) -> Step:
     """A step's row of :data:`STEPS`."""
     return Step(
         id=row["JobID"],
@@ -168,31 +128,21 @@ def sacct_step(row: dict[str, str]) -> Step:
         total_cpu=v.exact_seconds(row["TotalCPU"]),
         cpus=v.number(row["AllocCPUS"]),
         max_rss_mb=_bytes(row["MaxRSS"]),
-        node_list=v.text(row["NodeList"].replace("None assigned", "")),
+        node_list=_nodes(row["NodeList"]),
     )
 
 
-class _Getter:
-    """Fields by name, ``""`` for what is absent or Slurm's nothing."""
-
-    def __init__(self, fields: dict[str, str]) -> None:
-        self._fields = fields
-
-    def __call__(self, key: str) -> str:
-        return v.text(self._fields.get(key, ""))
+def _read(fields: Mapping[str, str], table: Table) -> dict[str, Any]:
+    return {name: read(fields.get(key, "")) for name, (key, read) in table.items()}
 
 
-def _scontrol_id(get: _Getter) -> str:
-    if array := get("ArrayJobId"):
-        task = get("ArrayTaskId")
+def _scontrol_id(fields: Mapping[str, str]) -> str:
+    if array := v.text(fields.get("ArrayJobId", "")):
+        task = fields.get("ArrayTaskId", "")
         return f"{array}_{task}" if task.isdigit() else f"{array}_[{task}]"
-    if leader := get("HetJobId"):
-        return f"{leader}+{get('HetJobOffset')}"
-    return get("JobId")
-
-
-def _tasks(job_id: str) -> str:
-    return job_id.partition("[")[2].rstrip("]")
+    if leader := v.text(fields.get("HetJobId", "")):
+        return f"{leader}+{fields.get('HetJobOffset', '0')}"
+    return fields.get("JobId", "")
 
 
 def _share_of_memory(tres: str, nodes: int) -> int | None:

@@ -11,8 +11,10 @@ import re
 from collections.abc import Iterator, Sequence
 
 _KEY = re.compile(r"(?:^|\s)([A-Za-z][\w/&:.()-]*)=")
+# Keys whose value is the rest of their line.
 _FREE = frozenset(
-    {"JobName", "Command", "WorkDir", "StdErr", "StdIn", "StdOut", "Comment", "AdminComment", "SystemComment", "Extra"}
+    {"JobName", "Command", "SubmitLine", "WorkDir", "StdErr", "StdIn", "StdOut"}
+    | {"Comment", "AdminComment", "SystemComment", "Extra"}
 )
 _LINE = re.compile(r"   ([A-Za-z][\w/&:.()-]*)=")
 

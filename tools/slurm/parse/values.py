@@ -145,9 +145,11 @@ def gpus_of(
 
 def array_size(tasks: str) -> int:
     """How many tasks ``2-9%3``, ``0-9:2`` or ``1,3,5`` stands for; 1 for a plain job."""
-    total = 0
-    for part in text(tasks).partition("%")[0].split(","):
-        if match := re.fullmatch(r"(\d+)(?:-(\d+)(?::(\d+))?)?", part.strip()):
-            first, last, step = int(match[1]), int(match[2] or match[1]), int(match[3] or 1)
-            total += len(range(first, last + 1, max(step, 1)))
-    return total or 1
+    return sum(len(part) for part in task_ranges(tasks)) or 1
+
+
+def task_ranges(tasks: str) -> list[range]:
+    """The array tasks of ``2-9%3``, ``0-9:2``, ``1,3,5`` or ``4``; none of what is no such list."""
+    parts = [part.strip() for part in text(tasks).partition("%")[0].split(",")]
+    found = [re.fullmatch(r"(\d+)(?:-(\d+)(?::(\d+))?)?", part) for part in parts]
+    return [range(int(m[1]), int(m[2] or m[1]) + 1, max(int(m[3] or 1), 1)) for m in found if m]

@@ -146,9 +146,9 @@ class Sandbox:
             daemons = self._daemons()
             daemons.start_missing(daemons.wanted())
             env = self._client_env()
-            queue.delete_reservations(env)
             queue.cancel_all(env)
             daemons.kill_jobs()
+            queue.delete_reservations(env)  # Slurm keeps one that a job waits in
             queue.resume_nodes(env)
             queue.open_partitions(env)
             queue.wait_empty(env, 15)

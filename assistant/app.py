@@ -1,0 +1,147 @@
+"""The only place that wires objects: settings in, an agent (or a part of one) out."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from assistant.config import Settings, load
+from assistant.errors import ConfigError
+from assistant.ledger.approval import Approver, DenyAll
+from assistant.ledger.carry import Ledger, Progress, no_progress
+from assistant.ledger.execute import LedgerExecutor
+from assistant.ledger.journal import Journal
+from assistant.ledger.policy import Policy, refuse
+from assistant.loop.action import Action
+from assistant.loop.agent import Agent
+from assistant.loop.decide import Capabilities, Decider, Decision
+from assistant.loop.model import ChatModel, Message, OpenAIModel
+from assistant.loop.said import Said
+from tools import BY_NAME
+from tools.base import Caller, ToolContext
+from tools.slurm.cli import CliBackend
+
+Say = Callable[[str], None]
+
+
+def silent(text: str) -> None:
+    """Nobody wants to hear."""
+
+
+@dataclass(frozen=True)
+class Planner:
+    """Requests to decisions, with nothing carried out and no cluster asked."""
+
+    decider: Decider
+
+    def __call__(
+        self, request: str, *, user: str = "me", is_admin: bool = False, now: datetime | None = None
+    ) -> Decision:
+        """A decision in which calls that the caller may not make have become a refusal."""
+        decision = self.decider.decide(Said(request, (), now or datetime.now()), [{"role": "user", "content": request}])
+        caller = Caller(user, "administrator" if is_admin else "none")
+        refusals = [why for call in decision.action.calls if (why := refuse(call, caller))]
+        return replace(decision, action=Action(reply=refusals[0])) if refusals else decision
+
+
+def planner(settings: Settings, say: Say = silent) -> Planner:
+    return Planner(decider(settings, say))
+
+
+def decider(settings: Settings, say: Say = silent) -> Decider:
+    """The model that the settings name, with the prompt and the abilities that go with it."""
+    if settings.model == "embedded":
+        return _embedded(settings, say)
+    if not settings.model.startswith(("http://", "https://")):
+        raise ConfigError(
+            f"model {settings.model!r} is neither `embedded` nor a URL",
+            "sask --model http://host:8000 …, or leave it out for the bundled model",
+        )
+    return Decider(_remote(settings), BY_NAME, _full_prompt)
+
+
+def _embedded(settings: Settings, say: Say) -> Decider:
+    from assistant.serving.embedded.engine import MODEL, EmbeddedEngine
+    from assistant.serving.embedded.prompt import messages
+
+    url = EmbeddedEngine().start(say)
+    model = OpenAIModel(url, MODEL, timeout=settings.timeout, max_tokens=512)
+    can = Capabilities(writes=False, several_steps=False)
+    return Decider(model, BY_NAME, lambda said, history: messages(said.request, said.about), can)
+
+
+def _remote(settings: Settings) -> ChatModel:
+    key = settings.api_key_file.read_text().strip() if settings.api_key_file else ""
+    url = settings.model.rstrip("/").removesuffix("/v1")
+    model = OpenAIModel(url, settings.model_name, key, settings.timeout, settings.max_tokens, settings.temperature)
+    return model if settings.model_name else replace(model, model=model.first_model())
+
+
+def _full_prompt(said: Said, history: list[Message]) -> list[Message]:
+    """The stable system part first, so that a server's prefix cache serves it; clock and subject come last."""
+    from prompts import render
+
+    system = render("system.md.j2", tools=_described_tools())
+    about = f"; this is about {', '.join(said.about)}"[:12_000] if said.about else ""
+    return [
+        {"role": "system", "content": system},
+        *history,
+        {"role": "user", "content": f"(It is {said.now:%A %Y-%m-%dT%H:%M}{about}. Answer with one JSON object.)"},
+    ]
+
+
+def _described_tools() -> list[dict[str, Any]]:
+    return [
+        {
+            "name": tool.name,
+            "effect": str(tool.effect),
+            "description": tool.description,
+            "schema": tool.schema()["properties"],
+            "examples": tool.examples,
+        }
+        for tool in BY_NAME.values()
+    ]
+
+
+def current_user() -> str:
+    """The Unix user of this process, whatever the environment says."""
+    return pwd.getpwuid(os.geteuid()).pw_name
+
+
+def context() -> Callable[[], ToolContext]:
+    """The cluster, the caller with the rights that Slurm gives them, and the clock, anew for each call."""
+    backend = CliBackend()
+    user = current_user()
+    known: list[Caller] = []
+
+    def make() -> ToolContext:
+        if not known:
+            known.append(Caller(user, backend.admin_level(user), backend.coordinated_accounts(user)))
+        return ToolContext(backend, known[0], datetime.now())
+
+    return make
+
+
+def executor(
+    settings: Settings,
+    approver: Approver | None = None,
+    *,
+    dry_run: bool = False,
+    progress: Progress = no_progress,
+) -> LedgerExecutor:
+    """The ledger; without an approver nothing that changes the cluster is done."""
+    policy = Policy.read(settings.policy) if settings.policy else Policy()
+    ledger = Ledger(context(), Journal(settings.journal), approver or DenyAll(), policy, progress=progress)
+    return LedgerExecutor(ledger, dry_run=dry_run)
+
+
+def agent(settings: Settings, approver: Approver | None = None, *, dry_run: bool = False, say: Say = silent) -> Agent:
+    """All of it. Raises a ModelError or ServingError when there is no model."""
+    return Agent(decider(settings, say), executor(settings, approver, dry_run=dry_run))
+
+
+__all__ = ["Planner", "agent", "context", "current_user", "decider", "executor", "load", "planner"]

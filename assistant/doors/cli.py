@@ -1,0 +1,283 @@
+"""``sask``: the terminal's door. Only typer is imported here; each command brings what it needs when it runs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+EPILOG = (
+    "Exit codes: 0 done · 1 something failed or is unknown · 2 bad input · 3 denied, or a question came back · "
+    "4 no model · 5 journal · 6 no Slurm · 130 Ctrl-C. Settings: `sask config`."
+)
+COMMANDS = frozenset(
+    ["ask", "chat", "plan", "call", "tools", "runs", "show", "resume",
+     "undo", "export", "serve", "sandbox", "config", "diagnose-log"]
+)  # fmt: skip
+OF_ONE_RUN = frozenset(("show", "resume", "undo", "export"))
+"""They take one word: `sask show me the queue` is a request."""
+
+app = typer.Typer(
+    name="sask",
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help='Say what you want of this Slurm cluster in plain words: sask "what is running?"\n\n'
+    "Anything that is no command is a request, `sask -` reads one from standard input. Reads run at once; "
+    "changes are shown, with the exact commands, and wait for your yes.",
+    epilog=EPILOG,
+)
+sandbox_app = typer.Typer(
+    rich_markup_mode=None, no_args_is_help=True, help="A real Slurm on this machine, to try things on."
+)
+app.add_typer(sandbox_app, name="sandbox")
+
+Json = Annotated[bool, typer.Option("--json", help="print one JSON document")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="make changes without asking (the policy may still ask)")]
+DryRun = Annotated[bool, typer.Option("--dry-run", "-n", help="show what would be done, and do nothing")]
+Model = Annotated[
+    str | None, typer.Option("--model", "-m", help="`embedded`, or the URL of an OpenAI-compatible server")
+]
+Name = Annotated[str, typer.Option("--name", help="which sandbox; several can live side by side")]
+
+
+@app.command()
+def ask(
+    words: Annotated[list[str], typer.Argument(help="the request; - reads it from standard input")],
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    json: Json = False,
+    model: Model = None,
+) -> None:
+    """Carry out a request in plain words (the word `ask` may be left out)."""
+    from assistant.doors import talk
+    from assistant.doors.words import piped
+
+    text = piped() if words == ["-"] else " ".join(words)
+    talk.ask(text, yes=yes, dry_run=dry_run, as_json=json, model=model)
+
+
+@app.command()
+def chat(yes: Yes = False, dry_run: DryRun = False, model: Model = None) -> None:
+    """Talk: one request a line, `that job` means the last one; /quit or Ctrl-D ends."""
+    from assistant.doors import talk
+
+    talk.chat(yes=yes, dry_run=dry_run, model=model)
+
+
+@app.command()
+def plan(
+    words: Annotated[list[str] | None, typer.Argument(help="the request")] = None,
+    json: Json = False,
+    user: Annotated[str, typer.Option(help="who asks")] = "me",
+    admin: Annotated[bool, typer.Option("--admin", help="the caller is an operator or administrator")] = False,
+    now: Annotated[str | None, typer.Option(help="ISO time to count from")] = None,
+    batch: Annotated[
+        Path | None, typer.Option(help='JSONL of {"id", "request", "context"}; - is standard input')
+    ] = None,
+    model: Model = None,
+) -> None:
+    """Show what would be called, and carry nothing out; needs no cluster."""
+    from assistant.doors import planning
+
+    if batch is not None:
+        planning.batch(batch, model)
+    else:
+        planning.one(" ".join(words or ()), user=user, is_admin=admin, now=now, as_json=json, model=model)
+
+
+@app.command()
+def call(
+    tool: Annotated[str, typer.Argument(help="name of a tool; `sask tools` lists them")],
+    arguments: Annotated[str, typer.Option("--json", help="its arguments as a JSON object")] = "{}",
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    text: Annotated[bool, typer.Option("--text", help="print for people instead of JSON")] = False,
+) -> None:
+    """Run one tool, without any model."""
+    from assistant.doors import talk
+
+    talk.call(tool, arguments, yes=yes, dry_run=dry_run, as_json=not text)
+
+
+@app.command()
+def tools(json: Json = False) -> None:
+    """List the tools: what they do, whether they change anything, their arguments."""
+    from assistant.doors import planning
+
+    planning.tools(as_json=json)
+
+
+@app.command()
+def runs(limit: Annotated[int, typer.Option(min=1)] = 20, json: Json = False) -> None:
+    """List the latest requests and what became of them."""
+    from assistant.doors import past
+
+    past.runs(limit, as_json=json)
+
+
+@app.command()
+def show(run: Annotated[str, typer.Argument(help="a run's id, its beginning, or `last`")], json: Json = False) -> None:
+    """Show one run: its calls, what was done, what is left."""
+    from assistant.doors import past
+
+    past.show(run, as_json=json)
+
+
+@app.command()
+def export(run: Annotated[str, typer.Argument(help="a run's id, its beginning, or `last`")]) -> None:
+    """Print a run as JSON that can be kept, replayed, or made an evaluation case."""
+    from assistant.doors import past
+
+    past.export(run)
+
+
+@app.command()
+def resume(
+    run: Annotated[str, typer.Argument(help="a run's id, its beginning, or `last`")],
+    yes: Yes = False,
+    json: Json = False,
+) -> None:
+    """Finish what a run left: find out what is unknown, do again only what certainly did not happen."""
+    from assistant.doors import past
+
+    past.take_up("resume", run, yes=yes, as_json=json)
+
+
+@app.command()
+def undo(
+    run: Annotated[str, typer.Argument(help="a run's id, its beginning, or `last`")],
+    yes: Yes = False,
+    json: Json = False,
+) -> None:
+    """Cancel the jobs that a run submitted."""
+    from assistant.doors import past
+
+    past.take_up("undo", run, yes=yes, as_json=json)
+
+
+@app.command()
+def serve(
+    profile: Annotated[str, typer.Argument(help="`embedded`: the bundled model on this machine's CPU")] = "embedded",
+    stop: Annotated[bool, typer.Option("--stop", help="stop it")] = False,
+    status: Annotated[bool, typer.Option("--status", help="say whether it runs")] = False,
+    json: Json = False,
+) -> None:
+    """Start the bundled model (it also starts by itself at the first request)."""
+    from assistant.doors import serving
+
+    serving.serve(profile, stop=stop, status=status, as_json=json)
+
+
+@app.command()
+def config(json: Json = False, model: Model = None) -> None:
+    """Show every setting, its value, and where it comes from."""
+    from assistant.doors import serving
+
+    serving.config(as_json=json, model=model)
+
+
+@app.command("diagnose-log")
+def diagnose_log(
+    file: Annotated[Path | None, typer.Argument(help="the log; left out or -: standard input")] = None,
+    state: Annotated[str | None, typer.Option(help="the job's state, as sacct has it")] = None,
+    exit_code: Annotated[str | None, typer.Option(help="the job's exit code: 1:0, 0:9, 137")] = None,
+    batch: Annotated[Path | None, typer.Option(help='JSONL of {"id", "text" or "file", "state", "exit_code"}')] = None,
+    json: Json = False,
+) -> None:
+    """Say why a job failed, from its log alone; needs no cluster and no model."""
+    from assistant.doors import logs
+
+    if batch is not None:
+        logs.batch(batch)
+    else:
+        logs.one(file, state, exit_code, as_json=json)
+
+
+@sandbox_app.command("up")
+def sandbox_up(
+    name: Name = "default",
+    accounting: Annotated[
+        bool, typer.Option("--accounting", help="with MariaDB and slurmdbd: QoS, accounts, sacct")
+    ] = False,
+    rest: Annotated[bool, typer.Option("--rest", help="with slurmrestd and JWT")] = False,
+    json: Json = False,
+) -> None:
+    """Start slurmctld and five nodes with GPUs (or find them running)."""
+    from assistant.doors import serving
+
+    serving.sandbox_up(name, accounting=accounting, rest=rest, as_json=json)
+
+
+@sandbox_app.command("status")
+def sandbox_status(name: Name = "default", json: Json = False) -> None:
+    """Say what runs."""
+    from assistant.doors import serving
+
+    serving.sandbox_status(name, as_json=json)
+
+
+@sandbox_app.command("env")
+def sandbox_env(name: Name = "default", json: Json = False) -> None:
+    """Print the line that points Slurm's commands at it: eval "$(sask sandbox env)"."""
+    from assistant.doors import serving
+
+    serving.sandbox_env(name, as_json=json)
+
+
+@sandbox_app.command("down")
+def sandbox_down(
+    name: Name = "default",
+    remove: Annotated[bool, typer.Option("--remove", help="also delete its directory")] = False,
+    json: Json = False,
+) -> None:
+    """Stop it; leaves no process."""
+    from assistant.doors import serving
+
+    serving.sandbox_down(name, remove=remove, as_json=json)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """The console script. No traceback reaches a user: errors become one message and an exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        app(args=_with_ask(arguments), standalone_mode=True)
+    except KeyboardInterrupt:
+        _leave("interrupted", 130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)
+    except _expected() as error:
+        from assistant.doors.failing import explain
+
+        sys.exit(explain(error, as_json="--json" in arguments))
+
+
+def _with_ask(arguments: list[str]) -> list[str]:
+    """`sask "words"` and `sask --yes "words"` mean `sask ask …`; help, completion and commands stay as they are."""
+    first = next((a for a in arguments if not a.startswith("-") or a == "-"), None)
+    ours = {"--help", "-h", "--install-completion", "--show-completion"}
+    of_one_run = first in OF_ONE_RUN and sum(not a.startswith("-") for a in arguments) <= 2
+    if not arguments or of_one_run or first in COMMANDS - OF_ONE_RUN or (first is None and ours & set(arguments)):
+        return arguments
+    return ["ask", *arguments]
+
+
+def _expected() -> tuple[type[Exception], ...]:
+    """Our error trees; imported only when something was raised."""
+    from assistant.errors import AssistantError
+    from tools.slurm.errors import SlurmError
+
+    return AssistantError, SlurmError
+
+
+def _leave(text: str, code: int) -> None:
+    typer.echo(f"sask: {text}", err=True)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

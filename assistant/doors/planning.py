@@ -1,0 +1,122 @@
+"""``sask plan`` and ``sask tools``: what would be called, and what there is to call."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from assistant.doors.words import checked, open_lines
+from assistant.errors import AssistantError, RequestRefused
+
+
+def one(request: str, *, user: str, is_admin: bool, now: str | None, as_json: bool, model: str | None) -> None:
+    """One request; exit code 3 when the answer is a question."""
+    from assistant import app
+    from assistant.doors.render import spinner
+
+    request = checked(request)
+    moment = _moment(now)
+    user = app.current_user() if user == "me" else user
+    settings = app.load(model=model)
+    with spinner("thinking") as say:
+        outcome = _decide(app.planner(settings, say), request, user=user, is_admin=is_admin, now=moment)
+    if as_json:
+        print(json.dumps(outcome, ensure_ascii=False))
+    else:
+        for made in outcome["calls"]:
+            print(f"{made['tool']} {json.dumps(made['arguments'], ensure_ascii=False)}")
+        if outcome["text"]:
+            print(outcome["text"])
+    if outcome["action"] in ("ask", "invalid"):
+        sys.exit(3)
+
+
+def batch(path: Path, model: str | None) -> None:
+    """One result a line, in input order, flushed line by line; a broken line gives ``"action": "invalid"``."""
+    from assistant import app
+
+    with open_lines(path) as lines:
+        plan = app.planner(app.load(model=model))
+        for number, text in enumerate(lines, 1):
+            if text.strip():
+                print(json.dumps(_batch_line(plan, text, f"{path}:{number}"), ensure_ascii=False), flush=True)
+
+
+def _batch_line(plan: Any, text: str, where: str) -> dict[str, Any]:
+    known: dict[str, Any] = {}
+    try:
+        line = _field({"line": json.loads(text)}, "line", dict, "an object")
+        known = {"id": line["id"]} if "id" in line else {}
+        context = _field(line, "context", dict, "an object", {})
+        request = _field(line, "request", str, "a text")
+        request = checked(request)
+        who = {
+            "user": _field(context, "user", str, "a text", "me"),
+            "is_admin": _field(context, "is_admin", bool, "true or false", False),
+            "now": _moment(_field(context, "now", str, "an ISO time", "")),
+        }
+        return known | _decide(plan, request, **who)
+    except json.JSONDecodeError as error:
+        return known | _invalid(f"{where}: not JSON: {error}")
+    except AssistantError as error:
+        return known | _invalid(f"{where}: {error.message}")
+
+
+def _field(line: dict[str, Any], name: str, kind: type, meaning: str, default: Any = None) -> Any:
+    """A field of a batch line; absent or null is the default. Raises RequestRefused naming the field."""
+    value = line.get(name)
+    value = default if value is None else value
+    if not isinstance(value, kind):
+        raise RequestRefused(f"{name}: must be {meaning} (got {json.dumps(line.get(name))[:80]})")
+    return value
+
+
+def _invalid(text: str) -> dict[str, Any]:
+    return {"action": "invalid", "calls": [], "text": text, "valid_json": False, "seconds": 0.0}
+
+
+def _decide(plan: Any, request: str, **who: Any) -> dict[str, Any]:
+    started = time.perf_counter()
+    decision = plan(request, **who)
+    action = decision.action
+    kind = "call" if action.calls else "ask" if action.ask else "reply"
+    return {
+        "action": kind,
+        "calls": [{"tool": made.tool, "arguments": made.arguments} for made in action.calls],
+        "text": action.ask or action.reply,
+        "valid_json": decision.valid_json,
+        "seconds": round(time.perf_counter() - started, 3),
+    }
+
+
+def _moment(text: str | None) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text).replace(tzinfo=None) if text else None
+    except (ValueError, TypeError) as error:
+        raise RequestRefused(f"{text!r} is not an ISO time", "write 2026-11-21T10:00:00") from error
+
+
+def tools(*, as_json: bool) -> None:
+    from tools import TOOLS
+
+    if as_json:
+        rows = [
+            {
+                "name": tool.name,
+                "effect": str(tool.effect),
+                "description": tool.description,
+                "schema": tool.schema(),
+                "examples": [{"request": words, "arguments": arguments} for words, arguments in tool.examples],
+            }
+            for tool in TOOLS
+        ]
+        print(json.dumps(rows, ensure_ascii=False))
+        return
+    for tool in TOOLS:
+        print(f"{tool.name} ({tool.effect}): {tool.description}")
+        print(f"    {', '.join(tool.schema()['properties'])}")
+        print(f'    sask "{tool.examples[0][0]}"')

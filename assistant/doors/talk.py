@@ -1,0 +1,198 @@
+"""``sask "…"``, ``sask chat`` and ``sask call``: requests in, outcomes out."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from assistant.doors.render import (
+    as_document,
+    console,
+    done_document,
+    print_json,
+    show_done,
+    show_preview,
+    spinner,
+)
+from assistant.doors.words import checked
+from assistant.errors import AssistantError, RequestRefused
+from assistant.ledger.approval import Approver, AutoApprove, Decision, DenyAll, Preview
+from assistant.ledger.done import Done
+from assistant.loop.agent import Agent, Answer
+from assistant.loop.conversation import Conversation
+from assistant.loop.model import ChatModel, Completion, Message
+from tools.base import Outcome
+
+
+@dataclass
+class AskOnTerminal:
+    """Shows a preview on standard error and waits for a yes; anything else is a no."""
+
+    user: str
+
+    def decide(self, preview: Preview) -> Decision:
+        out = console(error=True)
+        show_preview(preview, out)
+        try:
+            answer = out.input("Do it? [y/N] ", markup=False)
+        except EOFError:
+            answer = ""
+        yes = answer.strip().lower() in ("y", "yes")
+        return Decision(yes, self.user, "" if yes else "you said no")
+
+
+@dataclass
+class Thinking:
+    """A model with a spinner on the terminal for as long as it is being asked, and not while a person is."""
+
+    model: ChatModel
+
+    def complete(self, messages: list[Message], schema: dict[str, Any]) -> Completion:
+        with spinner("thinking"):
+            return self.model.complete(messages, schema)
+
+
+def approver(yes: bool) -> Approver:
+    """Who decides: --yes, the person at the terminal, or nobody."""
+    from assistant.app import current_user
+
+    person: Approver = AskOnTerminal(current_user()) if sys.stdin.isatty() else DenyAll()
+    return AutoApprove(current_user(), person) if yes else person
+
+
+def ask(request: str, *, yes: bool, dry_run: bool, as_json: bool, model: str | None) -> None:
+    """One request; exits with what became of it."""
+    from assistant import app
+
+    request = checked(request)
+    with spinner("starting") as say:
+        agent = app.agent(app.load(model=model), approver(yes), dry_run=dry_run, say=say)
+    agent.decider.model = Thinking(agent.decider.model)
+    answer = _run(agent, request)
+    if as_json:
+        print_json(as_document(answer))
+    else:
+        show_answer(answer)
+    sys.exit(exit_code(answer))
+
+
+def _run(agent: Agent, request: str, talk: Conversation | None = None) -> Answer:
+    """The agent's answer; what Ctrl-C left is said before it goes on up."""
+    from assistant.ledger.execute import Interrupted
+
+    try:
+        return agent.run(request, talk)
+    except Interrupted as stop:
+        for one in stop.done:
+            show_done(one, console())
+        console(error=True).print(f"interrupted; `sask resume {stop.run}` finishes what is left")
+        raise
+
+
+def show_answer(answer: Answer) -> None:
+    out = console()
+    for one in answer.done:
+        show_done(one, out)
+    if answer.text:
+        out.print(answer.text)
+    if answer.stopped:
+        out.print(f"stopped after {answer.stopped}", style="yellow")
+    if answer.run and any(_left(one) for one in answer.done):
+        out.print(f"`sask show {answer.run}` has the whole account; `sask resume {answer.run}` takes up what is left")
+
+
+def _left(done: Done) -> bool:
+    """Whether another try could change anything: what Slurm refused for good, it refuses again."""
+    return any(
+        i.outcome in (Outcome.UNKNOWN, Outcome.SKIPPED) or (i.outcome is Outcome.FAILED and i.transient)
+        for i in done.result.items
+    )
+
+
+def exit_code(answer: Answer) -> int:
+    """0 all done, 1 something failed or is unknown, 3 denied or a question came back."""
+    if not answer.done:
+        return 3 if answer.action == "ask" else 0
+    return worst(answer.done)
+
+
+def worst(done: Sequence[Done]) -> int:
+    """A rehearsal that found nothing against it is a success."""
+    rehearsed = {"dry_run"}
+    statuses = ["ok" if {i.code for i in one.result.items} == rehearsed else one.result.status for one in done]
+    if any(status in ("failed", "partial", "unknown") for status in statuses):
+        return 1
+    return 3 if "denied" in statuses else 0
+
+
+def chat(*, yes: bool, dry_run: bool, model: str | None) -> None:
+    """A conversation on the terminal; an error ends the request, not the chat."""
+    import readline  # noqa: F401  (gives input() its history and editing)
+
+    from assistant import app
+    from assistant.doors.failing import explain
+    from tools.slurm.errors import SlurmError
+
+    with spinner("starting") as say:
+        agent = app.agent(app.load(model=model), approver(yes), dry_run=dry_run, say=say)
+    agent.decider.model = Thinking(agent.decider.model)
+    talk = Conversation()
+    print("Say what you want; /quit ends.", file=sys.stderr)
+    while (request := _next_line()) is not None:
+        try:
+            if request.strip():
+                show_answer(_run(agent, checked(request), talk))
+        except KeyboardInterrupt:
+            print(file=sys.stderr)
+        except (AssistantError, SlurmError) as error:
+            explain(error, as_json=False)
+
+
+def _next_line() -> str | None:
+    """The next request; ``None`` at the end. Ctrl-C gives up the line only."""
+    while True:
+        try:
+            line = input("sask> " if sys.stdin.isatty() else "")
+        except EOFError:
+            return None
+        except KeyboardInterrupt:
+            print(file=sys.stderr)
+            continue
+        if line.strip() in ("/quit", "/exit", "/q"):
+            return None
+        if line.strip() == "/help":
+            print('Requests in plain words: "my jobs", "why is 123 pending", "cancel that job". /quit ends.')
+            continue
+        return line
+
+
+def call(tool: str, arguments: str, *, yes: bool, dry_run: bool, as_json: bool) -> None:
+    """One tool with given arguments; exits with what became of it."""
+    from assistant import app
+    from tools import BY_NAME
+    from tools.base import Call
+
+    if tool not in BY_NAME:
+        raise RequestRefused(f"there is no tool {tool!r}", f"valid: {', '.join(BY_NAME)}")
+    try:
+        given = json.loads(arguments)
+    except ValueError as error:
+        raise RequestRefused(f"--json is not JSON: {error}", 'write --json \'{"job_id": "123"}\'') from error
+    if not isinstance(given, dict):
+        raise RequestRefused(f"--json is {type(given).__name__}, not an object", 'write --json \'{"job_id": "123"}\'')
+    executor = app.executor(app.load(), approver(yes), dry_run=dry_run)
+    run, done = executor.run(f"sask call {tool}", (Call(tool, given),))
+    finish(run, done, as_json=as_json)
+
+
+def finish(run: str, done: tuple[Done, ...], *, as_json: bool) -> None:
+    """Print outcomes that no request stands behind, and exit with them."""
+    if as_json:
+        print_json({"run": run, "done": [done_document(one) for one in done]})
+    else:
+        for one in done:
+            show_done(one, console())
+    sys.exit(worst(done))
