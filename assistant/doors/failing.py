@@ -12,14 +12,13 @@ NO_SLURM = 6
 
 
 def explain(error: Exception, *, as_json: bool) -> int:
-    """Print ``error`` (JSON on standard output, words on standard error) and return its exit code."""
+    """Print ``error`` in words on standard error, for a program also as JSON on standard output; its exit code."""
     message, remedy, code = _parts(error)
     if as_json:
         print(json.dumps({"error": {"message": message, "remedy": remedy, "exit_code": code}}, ensure_ascii=False))
-    else:
-        print(f"sask: {message}", file=sys.stderr)
-        if remedy:
-            print(f"      {remedy}", file=sys.stderr)
+    print(f"sask: {message}", file=sys.stderr)
+    if remedy:
+        print(f"      {remedy}", file=sys.stderr)
     return code
 
 
