@@ -13,10 +13,22 @@ EPILOG = (
     "4 no model · 5 journal · 6 no Slurm · 130 Ctrl-C. Settings: `sask config`."
 )
 COMMANDS = frozenset(
-    (
-        *("ask", "chat", "plan", "call", "tools", "runs", "show", "resume", "undo", "export"),
-        *("serve", "sandbox", "config", "diagnose-log"),
-    )
+    ["ask", "chat", "plan", "call", "tools", "runs", "show", "resume",
+     "undo", "export", "serve", "sandbox", "config", "diagnose-log"]
+)  # fmt: skip
+OF_ONE_RUN = frozenset(("show", "resume", "undo", "export"))
+"""They take one word: `sask show me the queue` is a request."""
+
+app = typer.Typer(
+    name="sask",
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help='Say what you want of this Slurm cluster in plain words: sask "what is running?"\n\n'
+    "Anything that is no command is a request, `sask -` reads one from standard input. Reads run at once; "
+    "changes are shown, with the exact commands, and wait for your yes.",
+    epilog=EPILOG,
 )
 sandbox_app = typer.Typer(
     rich_markup_mode=None, no_args_is_help=True, help="A real Slurm on this machine, to try things on."
@@ -241,12 +253,7 @@ def main(argv: list[str] | None = None) -> None:
     except _expected() as error:
         from assistant.doors.failing import explain
 
-        sys.exit(explain(error, as_json=_wants_json(arguments)))
-
-
-def _wants_json(arguments: list[str]) -> bool:
-    """`sask call` speaks JSON unless told otherwise, the others when asked to."""
-    return "--text" not in arguments if arguments[:1] == ["call"] else "--json" in arguments
+        sys.exit(explain(error, as_json="--json" in arguments))
 
 
 def _with_ask(arguments: list[str]) -> list[str]:
