@@ -1,4 +1,4 @@
-"""``sask plan`` and ``sask "…"`` as programs use them: the real command, and a real HTTP server that answers by script."""
+"""``sask plan`` as programs use it: the real command, and a real HTTP server that answers by script."""
 
 from __future__ import annotations
 

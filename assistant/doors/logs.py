@@ -14,16 +14,23 @@ def one(file: Path | None, state: str | None, exit_code: str | None, *, as_json:
     from tools.findings import Diagnosis, diagnose_log
 
     source = sys.stdin.buffer if file is None or str(file) == "-" else file
-    try:
-        diagnosis: Diagnosis = diagnose_log(source, state=state, exit_code=exit_code)
-    except OSError as error:
-        raise RequestRefused(
-            f"{file}: {error.strerror}", "give a file that can be read, or - for standard input"
-        ) from error
+    if isinstance(source, Path):
+        _readable(source)
+    diagnosis: Diagnosis = diagnose_log(source, state=state, exit_code=exit_code)
     if as_json:
         print(json.dumps(diagnosis.as_json(), ensure_ascii=False))
         return
     print("\n".join(described(diagnosis.as_json())))
+
+
+def _readable(path: Path) -> None:
+    """A name that was mistyped is the caller's mistake, not a log without evidence. Raises RequestRefused."""
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise RequestRefused(
+            f"{path}: {error.strerror}", "give a file that can be read, or - for standard input"
+        ) from error
 
 
 def described(diagnosis: dict[str, Any]) -> list[str]:
