@@ -7,6 +7,7 @@ import pwd
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from assistant.config import Settings, load
@@ -75,10 +76,18 @@ def _embedded(settings: Settings, say: Say) -> Decider:
 
 
 def _remote(settings: Settings) -> ChatModel:
-    key = settings.api_key_file.read_text().strip() if settings.api_key_file else ""
+    key = _key(settings.api_key_file)
     url = settings.model.rstrip("/").removesuffix("/v1")
     model = OpenAIModel(url, settings.model_name, key, settings.timeout, settings.max_tokens, settings.temperature)
     return model if settings.model_name else replace(model, model=model.first_model())
+
+
+def _key(path: Path | None) -> str:
+    """The key in that file. Raises ConfigError; never shows what is in it."""
+    try:
+        return path.expanduser().read_text(encoding="utf-8").strip() if path else ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"api_key_file {path} cannot be read: {error}", "see `sask config`") from None
 
 
 def _full_prompt(said: Said, history: list[Message]) -> list[Message]:

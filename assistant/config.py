@@ -78,5 +78,6 @@ def origins(**flags: Any) -> list[dict[str, Any]]:
         elif name in file_values:
             origin = str(config_file())
         value = getattr(settings, name)
-        rows.append({"name": name, "value": str(value or ""), "origin": origin, "meaning": field.description or ""})
+        shown = "" if value is None else str(value)
+        rows.append({"name": name, "value": shown, "origin": origin, "meaning": field.description or ""})
     return rows

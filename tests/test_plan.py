@@ -158,3 +158,11 @@ def test_a_request_that_is_no_unicode_is_still_read(sask: Sask) -> None:
 def test_words_after_a_command_of_one_word_are_a_request(sask: Sask) -> None:
     assert sask("show", "me", "my", "jobs").returncode == 6  # asked the model, then missed Slurm
     assert sask("show", "nothing-like-it").returncode == 5
+
+
+def test_help_imports_nothing_heavy() -> None:
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "assistant.doors.cli", "--help"], capture_output=True, check=True
+    )
+    imported = {line.rpartition(b"|")[2].strip().split(b".")[0] for line in done.stderr.splitlines()}
+    assert not imported & {b"pydantic", b"httpx", b"rich", b"tools", b"sqlalchemy", b"jsonschema"}

@@ -245,6 +245,8 @@ def main(argv: list[str] | None = None) -> None:
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         app(args=_with_ask(arguments), standalone_mode=True)
+    except SystemExit:
+        raise  # the usual way out, which must not import the error trees below
     except KeyboardInterrupt:
         _leave("interrupted", 130)
     except BrokenPipeError:

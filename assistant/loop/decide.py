@@ -82,7 +82,7 @@ class Decider:
 
     def _schema(self, said: Said, banned: Banned) -> dict[str, object]:
         schemas = (
-            narrow(self.tools, said, banned)
+            narrow(self.tools, said, banned, literal=not self.can.writes)
             if self.can.grounded
             else {name: tool.schema() for name, tool in self.tools.items()}
         )

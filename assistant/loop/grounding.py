@@ -4,11 +4,14 @@ decoding, so that a model cannot write anything else, and checked after it, beca
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
 from typing import Any
 
-from assistant.loop.said import Said
+from assistant.loop.said import Said, fold
 from tools.base import Call, Tool
 from tools.durations import read_memory, read_seconds
 
@@ -21,6 +24,89 @@ IDS = {"job_id", "job_ids"}
 TIMES = {"time_limit"}
 MEMORIES = {"mem", "mem_per_cpu", "mem_per_gpu"}
 MOMENTS = {"since", "until", "start", "end", "begin"}
+SUBMITTING = {"submit_job", "estimate_start"}
+MOST = 9_999
+"""Above this a number is an id, not a count."""
+NO_NAMES = frozenset(
+    [
+        "a",
+        "an",
+        "the",
+        "and",
+        "or",
+        "of",
+        "on",
+        "in",
+        "at",
+        "to",
+        "for",
+        "from",
+        "with",
+        "my",
+        "me",
+        "mine",
+        "our",
+        "your",
+        "please",
+        "pls",
+        "plz",
+        "thanks",
+        "thx",
+        "hi",
+        "hey",
+        "hello",
+        "is",
+        "are",
+        "was",
+        "be",
+        "do",
+        "does",
+        "can",
+        "could",
+        "would",
+        "job",
+        "jobs",
+        "jbo",
+        "jobb",
+        "task",
+        "tasks",
+        "node",
+        "nodes",
+        "running",
+        "pending",
+        "waiting",
+        "queued",
+        "last",
+        "first",
+        "what",
+        "which",
+        "who",
+        "why",
+        "how",
+        "when",
+        "where",
+        "show",
+        "list",
+        "cancel",
+        "kill",
+        "submit",
+        "run",
+        "start",
+        "it",
+        "this",
+        "that",
+        "them",
+        "all",
+        "any",
+        "some",
+        "now",
+        "today",
+        "yesterday",
+        "as",
+        "so",
+    ]
+)
+"""Words that nobody gives a partition, an account, a job … as its name."""
 CLOSED = {"states", "action", "stream", "group_by", "mail_type"}
 """Slurm's own words, which people say in theirs."""
 
@@ -40,10 +126,14 @@ class Violation:
 Banned = frozenset[tuple[str, str]]
 
 
-def narrow(tools: Mapping[str, Tool], said: Said, banned: Banned = frozenset()) -> dict[str, dict[str, Any]]:
+def narrow(
+    tools: Mapping[str, Tool], said: Said, banned: Banned = frozenset(), *, literal: bool = False
+) -> dict[str, dict[str, Any]]:
     """Schemas of the arguments, narrowed to what was said; a tool whose required argument was not said is gone.
 
-    ``banned`` are (tool, argument) pairs that an earlier attempt filled with something never said.
+    ``banned`` are (tool, argument) pairs that an earlier attempt filled with something never said. ``literal`` is
+    for a model that copies: times and memory are then the very words of the request (code converts them), and
+    rare options are offered only where the request speaks of them.
     """
     narrowed = {}
     for name, tool in tools.items():
@@ -51,28 +141,56 @@ def narrow(tools: Mapping[str, Tool], said: Said, banned: Banned = frozenset()) 
         properties = {
             argument: spec
             for argument, raw in schema["properties"].items()
-            if (name, argument) not in banned and (spec := _narrow_one(name, argument, raw, said)) is not None
+            if (name, argument) not in banned and (spec := _narrow_one(name, argument, raw, said, literal)) is not None
         }
         if set(schema["required"]) <= set(properties):
             narrowed[name] = {**schema, "properties": properties}
     return narrowed
 
 
-def _narrow_one(tool: str, argument: str, spec: dict[str, Any], said: Said) -> dict[str, Any] | None:
+@cache
+def _evidence() -> dict[str, re.Pattern[str]]:
+    """Argument → words of which some must occur before it is offered (``evidence.toml``)."""
+    text = files("assistant.loop").joinpath("evidence.toml").read_text(encoding="utf-8")
+    return {name: re.compile(words, re.IGNORECASE) for name, words in tomllib.loads(text)["arguments"].items()}
+
+
+def _narrow_one(tool: str, argument: str, spec: dict[str, Any], said: Said, literal: bool) -> dict[str, Any] | None:
+    """The schema of one argument, ``None`` where nothing was said that it could hold."""
+    if literal and (argument in TIMES | MEMORIES | {"script"} or tool in SUBMITTING):
+        words = _evidence().get(argument)
+        if words and not words.search(said.request):
+            return None
+        if argument in TIMES | MEMORIES:
+            return _spans(tool, argument, said)
+        if argument == "script":
+            return _choice(said.scripts) if "#!" not in said.request else spec
     if argument in IDS:
         choices = _job_ids(tool, said)
         if not choices:
             return None
         return {"enum": choices} if argument == "job_id" else {**spec, "items": {"enum": choices}, "maxItems": 50}
     if argument in NUMBERS and spec.get("type") == "integer":
-        return {"enum": list(said.numbers)} if argument != "nice" else spec
+        return {"enum": [n for n in said.numbers if n <= MOST]} if argument != "nice" else spec
     if argument in NAMES:
-        return {"enum": list(said.words)} if said.words else None
+        return _choice([word for word in said.words if fold(word) not in NO_NAMES])
     if argument == "user":
         return {"enum": ["me", *(word for word in said.words if word != "me")]}
     if argument == "gpu_type":
-        return {"enum": list(said.gpu_types)} if said.gpu_types else None
+        return _choice(said.gpu_types)
     return spec
+
+
+def _choice(values: Sequence[str]) -> dict[str, Any] | None:
+    return {"enum": list(values)} if values else None
+
+
+def _spans(tool: str, argument: str, said: Said) -> dict[str, Any] | None:
+    """The runs of words that read as a duration or as memory; a change of a limit has its sign in front."""
+    if argument in MEMORIES:
+        return _choice(said.memory_spans)
+    signs = ("+", "-", "") if tool == "resize_job" else ("",)
+    return _choice([sign + span.lstrip("+-") for span in said.duration_spans for sign in signs])
 
 
 def _job_ids(tool: str, said: Said) -> list[str]:

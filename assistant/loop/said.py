@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -28,6 +28,8 @@ _GPU = re.compile(
     re.IGNORECASE,
 )
 _TASKS = r"(?:_(?:\d+|\[[\d,\-:%]+\]))?(?:\+\d+)?"
+_GLUED_MEMORY = re.compile(r"\d+(?:[.,]\d+)?\s?[KMGTkmgt]i?[Bb]?(?![A-Za-z0-9])")
+_SCRIPT = re.compile(r"[\w./~${}@+\-]*\w\.(?:sh|sbatch|slurm|job|bash|batch|cmd|sub|slrm|pbs|ksh|zsh)(?![A-Za-z0-9])")
 _LONG_ID = re.compile(r"(?<!\d)\d{4,}" + _TASKS + r"(?!\d)")
 # a short number is an id only where nothing says that it counts something, or is part of a name, a time or a date
 _SHORT_ID = re.compile(
@@ -104,6 +106,22 @@ class Said:
         return tuple(dict.fromkeys(read_gpu_type(match) for match in _GPU.findall(self.text)))
 
     @cached_property
+    def scripts(self) -> tuple[str, ...]:
+        """Words that can be the path of a batch script; a pasted one (``#!``) is given by its text instead."""
+        return tuple(dict.fromkeys(_SCRIPT.findall(self.request)))
+
+    @cached_property
+    def duration_spans(self) -> tuple[str, ...]:
+        """Runs of words that read as a duration; a bare number only where the request speaks of a time limit."""
+        spans = _spans(self.request, read_seconds)
+        bare = re.search(r"time|-t\b|limit|min", self.folded)
+        return tuple(span for span in spans if (bare or not span.isdigit()) and not _GPU.search(span))
+
+    @cached_property
+    def memory_spans(self) -> tuple[str, ...]:
+        return _spans(self.request, read_memory)
+
+    @cached_property
     def durations(self) -> frozenset[int]:
         """Seconds of every duration that can be read off a few words in a row."""
         return frozenset(_readings(self.request, read_seconds))
@@ -135,13 +153,31 @@ def _forms(word: str) -> list[str]:
     return [form for form in forms if form and len(form) <= 100]
 
 
-def _readings(text: str, read: Callable[[str], Reading]) -> set[Reading]:
-    """What ``read`` makes of every run of up to five words."""
-    words = re.sub(r"[=]", " ", text).split()[:MAX_WORDS]
-    words += [" ".join(span) for span in _CJK_SPAN.findall(text)]
-    found: set[Reading] = set()
+def _windows(text: str) -> Iterator[str]:
+    """Every run of up to six words, without what surrounds a word in a sentence; CJK durations too."""
+    words = re.sub(r"[=/]|(?<=[a-z]):(?=\d)", " ", text).split()[:MAX_WORDS]
     for start in range(len(words)):
-        for end in range(start + 1, min(start + 6, len(words) + 1)):
-            with contextlib.suppress(ValueError):
-                found.add(read(" ".join(words[start:end]).strip("()[],;:!?\"'`")))
+        for end in range(start + 1, min(start + 7, len(words) + 1)):
+            yield " ".join(words[start:end]).strip("()[],;:!?.+\"'`")
+    for number, unit in _CJK_SPAN.findall(text):
+        yield from (f"{number}{unit}", f"{number} {unit}")
+    yield from _GLUED_MEMORY.findall(text)
+
+
+def _readings(text: str, read: Callable[[str], Reading]) -> set[Reading]:
+    """What ``read`` makes of every run of words."""
+    found: set[Reading] = set()
+    for window in _windows(text):
+        with contextlib.suppress(ValueError):
+            found.add(read(window))
     return found
+
+
+def _spans(text: str, read: Callable[[str], object]) -> tuple[str, ...]:
+    """The runs of words that ``read`` understands, as they were written."""
+    found: dict[str, None] = {}
+    for window in _windows(text):
+        with contextlib.suppress(ValueError):
+            read(window)
+            found.setdefault(window)
+    return tuple(found)

@@ -83,7 +83,7 @@ def problems(example: Example) -> list[str]:
         found += [str(violation) for violation in ungrounded(call, said)]
     if found:
         return found
-    schema = action_schema(narrow(BY_NAME, said), ask=tuple(ASK), reply=tuple(REPLY))
+    schema = action_schema(narrow(BY_NAME, said, literal=True), ask=tuple(ASK), reply=tuple(REPLY))
     forbidden = next(iter(Draft202012Validator(schema).iter_errors(json.loads(encode(example.action)))), None)
     return [f"the narrowed schema forbids it: {_deepest(forbidden)}"] if forbidden else []
 
