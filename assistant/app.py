@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import pwd
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from assistant.config import Settings, load
 from assistant.errors import ConfigError
@@ -57,12 +59,20 @@ def decider(settings: Settings, say: Say = silent) -> Decider:
     """The model that the settings name, with the prompt and the abilities that go with it."""
     if settings.model == "embedded":
         return _embedded(settings, say)
-    if not settings.model.startswith(("http://", "https://")):
+    if not _is_url(settings.model):
         raise ConfigError(
             f"model {settings.model!r} is neither `embedded` nor a URL",
             "sask --model http://host:8000 …, or leave it out for the bundled model",
         )
     return Decider(_remote(settings), BY_NAME, _full_prompt)
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        return False
 
 
 def _embedded(settings: Settings, say: Say) -> Decider:
@@ -76,10 +86,16 @@ def _embedded(settings: Settings, say: Say) -> Decider:
 
 
 def _remote(settings: Settings) -> ChatModel:
+    _quiet_retries()
     key = _key(settings.api_key_file)
     url = settings.model.rstrip("/").removesuffix("/v1")
     model = OpenAIModel(url, settings.model_name, key, settings.timeout, settings.max_tokens, settings.temperature)
     return model if settings.model_name else replace(model, model=model.first_model())
+
+
+def _quiet_retries() -> None:
+    """stamina logs each retry as a warning; what comes of it is told by us, once."""
+    logging.getLogger("stamina").addHandler(logging.NullHandler())
 
 
 def _key(path: Path | None) -> str:
@@ -143,6 +159,7 @@ def executor(
     progress: Progress = no_progress,
 ) -> LedgerExecutor:
     """The ledger; without an approver nothing that changes the cluster is done."""
+    _quiet_retries()
     policy = Policy.read(settings.policy) if settings.policy else Policy()
     ledger = Ledger(context(), Journal(settings.journal), approver or DenyAll(), policy, progress=progress)
     return LedgerExecutor(ledger, dry_run=dry_run)

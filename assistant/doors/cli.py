@@ -255,7 +255,12 @@ def main(argv: list[str] | None = None) -> None:
     except _expected() as error:
         from assistant.doors.failing import explain
 
-        sys.exit(explain(error, as_json="--json" in arguments))
+        sys.exit(explain(error, as_json=_wants_json(arguments)))
+
+
+def _wants_json(arguments: list[str]) -> bool:
+    """`sask call` speaks JSON unless told otherwise, the others when asked to."""
+    return "--text" not in arguments if arguments[:1] == ["call"] else "--json" in arguments
 
 
 def _with_ask(arguments: list[str]) -> list[str]:
@@ -263,7 +268,9 @@ def _with_ask(arguments: list[str]) -> list[str]:
     first = next((a for a in arguments if not a.startswith("-") or a == "-"), None)
     ours = {"--help", "-h", "--install-completion", "--show-completion"}
     of_one_run = first in OF_ONE_RUN and sum(not a.startswith("-") for a in arguments) <= 2
-    if not arguments or of_one_run or first in COMMANDS - OF_ONE_RUN or (first is None and ours & set(arguments)):
+    if not arguments:
+        return ["--help"]
+    if of_one_run or first in COMMANDS - OF_ONE_RUN or (first is None and ours & set(arguments)):
         return arguments
     return ["ask", *arguments]
 

@@ -84,15 +84,23 @@ def sandbox_env(name: str, *, as_json: bool) -> None:
 
 
 def sandbox_down(name: str, *, remove: bool, as_json: bool) -> None:
-    stopped = _sandbox(name).down(remove=remove)
+    from tools.slurm.sandbox import SandboxError
+
+    try:
+        stopped = _sandbox(name).down(remove=remove)
+    except SandboxError as error:
+        raise ServingError(str(error)) from error
     text = f"stopped {', '.join(stopped)}; nothing is left running" if stopped else "nothing was running"
     _say({"stopped": stopped, "removed": remove}, text, as_json)
 
 
 def _sandbox(name: str) -> Sandbox:
-    from tools.slurm.sandbox import Sandbox
+    from tools.slurm.sandbox import Sandbox, SandboxError
 
-    return Sandbox(name=name)
+    try:
+        return Sandbox(name=name)
+    except SandboxError as error:
+        raise RequestRefused(str(error), "sask sandbox up --name demo") from error
 
 
 def _say(facts: dict[str, object], text: str, as_json: bool) -> None:

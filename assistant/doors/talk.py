@@ -59,7 +59,9 @@ def approver(yes: bool) -> Approver:
     """Who decides: --yes, the person at the terminal, or nobody."""
     from assistant.app import current_user
 
-    person: Approver = AskOnTerminal(current_user()) if sys.stdin.isatty() else DenyAll()
+    if not sys.stdin.isatty():
+        return AutoApprove(current_user()) if yes else DenyAll()
+    person = AskOnTerminal(current_user())
     return AutoApprove(current_user(), person) if yes else person
 
 

@@ -159,7 +159,7 @@ def _narrow_one(tool: str, argument: str, spec: dict[str, Any], said: Said, lite
     """The schema of one argument, ``None`` where nothing was said that it could hold."""
     if literal and (argument in TIMES | MEMORIES | {"script"} or tool in SUBMITTING):
         words = _evidence().get(argument)
-        if words and not words.search(said.request):
+        if words and not words.search(said.text):
             return None
         if argument in TIMES | MEMORIES:
             return _spans(tool, argument, said)
@@ -173,7 +173,9 @@ def _narrow_one(tool: str, argument: str, spec: dict[str, Any], said: Said, lite
     if argument in NUMBERS and spec.get("type") == "integer":
         return {"enum": [n for n in said.numbers if n <= MOST]} if argument != "nice" else spec
     if argument in NAMES:
-        return _choice([word for word in said.words if fold(word) not in NO_NAMES])
+        return _choice(
+            [word for word in said.words if not {fold(word), f"{fold(word)}s"} & NO_NAMES and "@" not in word]
+        )
     if argument == "user":
         return {"enum": ["me", *(word for word in said.words if word != "me")]}
     if argument == "gpu_type":
