@@ -51,7 +51,7 @@ _STATE_CODES = {
     "QUEUED": "PENDING",
     "WAITING": "PENDING",
 }
-_JOB_ID = re.compile(r"\d+(_(\d+|\[[\d,\-:%]+\]))?(\+\d+)?|\$\d+")
+_JOB_ID = re.compile(r"[1-9]\d*(_(\d+|\[[\d,\-:%]+\]))?(\+\d+)?|\$\d+")
 _MAIL_TYPES = {
     "NONE",
     "BEGIN",
