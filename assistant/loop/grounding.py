@@ -176,6 +176,8 @@ def _narrow_one(tool: str, argument: str, spec: dict[str, Any], said: Said, lite
         return _choice(
             [word for word in said.words if not {fold(word), f"{fold(word)}s"} & NO_NAMES and "@" not in word]
         )
+    if argument == "states" and tool == "cancel_jobs":
+        return {**spec, "items": {"enum": ["PENDING", "RUNNING", "SUSPENDED"]}}
     if argument == "user":
         return {"enum": ["me", *(word for word in said.words if word != "me")]}
     if argument == "gpu_type":
