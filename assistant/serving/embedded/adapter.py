@@ -44,18 +44,20 @@ def tools_hash() -> str:
     from tools import TOOLS
 
     learnt = [[tool.name, _undescribed(tool.schema())] for tool in TOOLS]
-    return hashlib.sha256(json.dumps(learnt).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(learnt, sort_keys=True).encode()).hexdigest()
 
 
 def _undescribed(schema: Any) -> Any:
-    """Keeps order; drops texts and bounds that change nothing in what the model writes."""
+    """Keeps the order of arguments (as pairs: that of other keys is pydantic's whim); drops texts and bounds."""
     if isinstance(schema, list):
         return [_undescribed(part) for part in schema]
     if not isinstance(schema, dict):
         return schema
     kept = ("type", "properties", "items", "enum", "const", "anyOf", "required")
     return {
-        key: {name: _undescribed(part) for name, part in value.items()} if key == "properties" else _undescribed(value)
+        key: [[name, _undescribed(part)] for name, part in value.items()]
+        if key == "properties"
+        else _undescribed(value)
         for key, value in schema.items()
         if key in kept
     }
