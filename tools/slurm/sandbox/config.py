@@ -33,7 +33,7 @@ def write_config(layout: Layout, ports: Ports, version: tuple[int, int], *, acco
         layout.conf: (_render("slurm.conf", values), 0o644),
         layout.run / "gres.conf": (_gres(layout), 0o644),
         layout.run / "topology.conf": (_render("topology.conf", values), 0o644),
-        layout.run / "cgroup.conf": ("CgroupPlugin=disabled\n" if version >= (23, 11) else "", 0o644),
+        layout.run / "cgroup.conf": (f"CgroupPlugin={'disabled' if version >= (23, 11) else 'cgroup/v1'}\n", 0o644),
     }
     if accounting:
         texts[layout.dbd_conf] = (_render("slurmdbd.conf", values), 0o600)
