@@ -1,6 +1,6 @@
 """Requests to decisions, scored: how often the right tool, the exact call, and never a forbidden one.
 
-python -m evals.requests [DATASET…] [--url URL | embedded] [--json] [--misses]
+python -m evals.requests [DATASET…] [--model embedded | URL] [--json] [--misses]
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def miss(one: Scored) -> str:
 
 
 def main() -> int:
-    from assistant.app import planner
+    from assistant import app
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("datasets", nargs="*", default=["requests_dev"])
@@ -81,7 +81,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     cases = [case for name in options.datasets for case in read_cases(dataset(name))]
-    decide = planner(options.model)
+    decide = app.planner(app.load(model=options.model))
     scored = run(cases, lambda case: decide(case.request, user=case.user, is_admin=case.is_admin, now=case.now))
     if options.json:
         rows = [{"id": one.case.id, **asdict(one.score), "seconds": one.decision.seconds} for one in scored]
