@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 from functools import cache
 from typing import Any
 
 from pydantic import BaseModel
 
 
-@cache
 def plain_schema(model: type[BaseModel]) -> dict[str, Any]:
     """``{"type": "object", "properties", "required", "additionalProperties": false}`` without ``$ref``, titles,
     defaults or null branches: an argument that was not said is simply absent."""
+    return copy.deepcopy(_made(model))
+
+
+@cache
+def _made(model: type[BaseModel]) -> dict[str, Any]:
     raw = model.model_json_schema()
     definitions = raw.get("$defs", {})
     properties = {name: _plain(spec, definitions) for name, spec in raw.get("properties", {}).items()}
