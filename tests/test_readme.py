@@ -38,7 +38,7 @@ def squeue(job: str, column: str) -> str:
 @pytest.fixture
 def job(ask: Ask) -> str:
     """A job that a request submitted."""
-    done = ask("submit train.sh on 2 nodes with 8 h100s each")
+    done = ask("submit train.sh on 2 nodes with 8 h100s each for 2 hours")
     assert done["status"] == "ok", done
     return str(done["items"][0]["id"])
 
@@ -58,13 +58,13 @@ def test_look_steer_change_and_cancel(ask: Ask, job: str) -> None:
     assert job in [row["job_id"] for row in listed["data"]["jobs"]]
     assert ask(f"show me the details of {job}")["data"]["job"]["job_id"] == job
     assert ask(f"give {job} 3 more hours")["status"] == "ok"
-    assert squeue(job, "TimeLimit") == "4:00:00"
+    assert squeue(job, "TimeLimit") == "5:00:00"
     assert ask(f"cancel {job}")["status"] == "ok"
     assert squeue(job, "State") in ("COMPLETING", "CANCELLED")
 
 
 def test_hold_move_why_and_when(ask: Ask, job: str) -> None:
-    waiting = str(ask("submit train.sh on 2 nodes with 8 h100s each")["items"][0]["id"])
+    waiting = str(ask("submit train.sh on 2 nodes with 8 h100s each for 2 hours")["items"][0]["id"])
     assert ask(f"why is {waiting} still pending?")["tool"] == "diagnose_job"
     assert ask(f"when will {waiting} start?")["tool"] == "estimate_start"
     assert ask(f"hold {waiting}")["status"] == "ok"
