@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import pwd
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -26,7 +28,9 @@ from assistant.loop.model import ChatModel, Message, OpenAIModel
 from assistant.loop.said import Said
 from tools import BY_NAME
 from tools.base import Caller, ToolContext
+from tools.slurm.backend import Backend
 from tools.slurm.cli import CliBackend
+from tools.slurm.errors import SlurmError
 
 Say = Callable[[str], None]
 
@@ -151,6 +155,25 @@ def context() -> Callable[[], ToolContext]:
     return make
 
 
+def known_names(backend: Backend, user: str) -> Callable[[], Mapping[str, frozenset[str]]]:
+    """Names of the cluster's partitions, nodes and QoS and of the user's accounts, asked for once.
+
+    Fewer where accounting is away, none where Slurm is: the call that is made next says so.
+    """
+
+    @cache
+    def ask() -> Mapping[str, frozenset[str]]:
+        found: dict[str, frozenset[str]] = {}
+        with suppress(SlurmError):
+            found["partition"] = frozenset(row.name for row in backend.partitions())
+            found["node"] = frozenset(row.name for row in backend.nodes())
+            found["qos"] = frozenset(row.name for row in backend.qos())
+            found["account"] = frozenset(row.account for row in backend.associations(user=user))
+        return found
+
+    return ask
+
+
 def executor(
     settings: Settings,
     approver: Approver | None = None,
@@ -167,7 +190,11 @@ def executor(
 
 def agent(settings: Settings, approver: Approver | None = None, *, dry_run: bool = False, say: Say = silent) -> Agent:
     """All of it. Raises a ModelError or ServingError when there is no model."""
-    return Agent(decider(settings, say), executor(settings, approver, dry_run=dry_run))
+    return Agent(
+        decider(settings, say),
+        executor(settings, approver, dry_run=dry_run),
+        known=known_names(CliBackend(), current_user()),
+    )
 
 
 __all__ = ["Planner", "agent", "context", "current_user", "decider", "executor", "load", "planner"]

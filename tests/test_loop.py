@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from assistant.errors import ModelUnreachable, RequestRefused
-from assistant.loop.action import action_schema
+from assistant.loop.action import action_schema, merged
 from assistant.loop.agent import Agent, Limits
 from assistant.loop.conversation import Conversation
 from assistant.loop.decide import Capabilities, Decider
@@ -231,3 +231,53 @@ def test_no_model_is_an_error_with_a_remedy() -> None:
     model = ScriptedModel(ModelUnreachable("no model answers", "sask serve embedded"))
     with pytest.raises(ModelUnreachable):
         agent(model, RecordingExecutor(OK)).run("my jobs")
+
+
+@pytest.mark.parametrize(
+    ("text", "tool", "argument", "offered"),
+    [
+        ("sbatch run.sh pls", "submit_job", "partition", None),
+        ("run.sh on a single node", "submit_job", "partition", None),
+        ("qib-short, 16 threads: blast.sh", "submit_job", "partition", ["qib-short"]),
+        ("blast.sh to the L queue, account bio", "submit_job", "partition", ["L"]),
+        ("blast.sh, account=bio, two gpus", "submit_job", "account", ["bio"]),
+        ("帮我在 gpu 分区提交 a.sh", "submit_job", "partition", ["gpu"]),
+        ("a.sh with 64 gigs and 8 cores for 90 minutes", "submit_job", "cpus_per_task", [1, 8]),
+        ("a.sh for 2 hours", "submit_job", "gpus", None),
+        ("a.sh but not on cn01 or cn02", "submit_job", "exclude", ["cn01", "cn02", "cn01,cn02"]),
+        ("a.sh on cn01", "submit_job", "exclude", None),
+        ("bring cn121 through cn124 back", "resume_node", "nodes", ["cn[121-124]", "cn121", "cn124", "cn121,cn124"]),
+        ("what is wrong with dgx-02", "diagnose_node", "node", ["dgx-02"]),
+        ("give 48121 2 more days", "resize_job", "time_limit", ["+2 more days", "+2 more"]),
+        ("set 48121 to 2 days", "resize_job", "time_limit", ["2 days"]),
+        ("last 25 lines of 48121", "read_job_log", "job_id", ["48121"]),
+        ("my jobs, the cap is 5000", "list_jobs", "limit", None),
+        ("usage since monday", "usage_report", "end", None),
+    ],
+)
+def test_a_model_that_copies_is_offered_the_words_that_fit_the_slot(
+    text: str, tool: str, argument: str, offered: list[object] | None
+) -> None:
+    spec = narrow(BY_NAME, said(text), literal=True)[tool]["properties"].get(argument)
+    assert (spec and spec["enum"]) == offered
+
+
+def test_a_name_of_the_cluster_needs_no_rule() -> None:
+    text, known = "is bender idle", {"node": frozenset({"bender", "fry"}), "partition": frozenset({"idle-ones"})}
+    on_cluster = Said(text, (), NOW, known)
+    assert narrow(BY_NAME, on_cluster, literal=True)["show_node"]["properties"]["node"]["enum"] == ["bender"]
+
+
+@pytest.mark.parametrize(
+    ("made", "meant"),
+    [
+        ([("cancel_jobs", {"job_ids": ["1"]}), ("cancel_jobs", {"job_ids": ["2", "1"]})], 1),
+        ([("cancel_jobs", {"job_ids": ["1"]}), ("cancel_jobs", {"job_ids": ["2"], "signal": "USR1"})], 2),
+        ([("cancel_jobs", {"user": "me"}), ("cancel_jobs", {"job_ids": ["2"]})], 2),
+        ([("show_job", {"job_id": "1"}), ("show_job", {"job_id": "1"})], 1),
+        ([("show_job", {"job_id": "1"}), ("show_job", {"job_id": "2"})], 2),
+        ([("submit_job", {"script": "a"}), ("submit_job", {"script": "b", "dependency": "afterok:$1"})], 2),
+    ],
+)
+def test_one_thing_done_to_several_jobs_is_one_call(made: list[tuple[str, dict[str, object]]], meant: int) -> None:
+    assert len(merged(tuple(Call(*call) for call in made))) == meant

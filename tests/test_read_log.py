@@ -28,18 +28,24 @@ def desk(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Desk:
 
 @pytest.fixture(scope="module")
 def jobs(sandbox: Sandbox, desk: Desk) -> Iterator[dict[str, str]]:
-    """Jobs that wrote to files of all kinds of names, one that runs, one that waits."""
+    """Jobs that wrote to files of all kinds of names, one that runs, one that waits.
+
+    They are held until accounting has them whole: a job that ends before slurmdbd was told of its start is kept
+    without its SubmitLine.
+    """
     sandbox.reset()
     out = f"-o{desk.folder}"
     made = {
-        "failed": desk.submit("-Jbad", "-eerr-%j.txt", run="echo out; echo wrong >&2; exit 3"),
-        "fine": desk.submit("-Jgood", f"{out}/deep-%x-%u-%5j.log", run="seq 500; echo loss=nan; echo 'loss=(nan'"),
-        "named": desk.submit("-Jnode", f"{out}/%N-%j.txt", run="echo here"),
-        "array": desk.submit("--array=1-4%2", "-Jmany", f"{out}/%A_%a.txt", run="echo task $SLURM_ARRAY_TASK_ID"),
+        "failed": desk.submit("-H", "-Jbad", "-eerr-%j.txt", run="echo out; echo wrong >&2; exit 3"),
+        "fine": desk.submit("-H", "-Jgood", f"{out}/deep-%x-%u-%5j.log", run="seq 500; echo loss=nan; echo 'loss=(nan'"),
+        "named": desk.submit("-H", "-Jnode", f"{out}/%N-%j.txt", run="echo here"),
+        "array": desk.submit("-H", "--array=1-4%2", "-Jmany", f"{out}/%A_%a.txt", run="echo task $SLURM_ARRAY_TASK_ID"),
     }
-    for name in made.values():
-        wait(lambda job=name: states(job) <= ENDED, 40, f"the end of {name}")
-    wait(lambda: shell("sacct", "-nX", "-j", made["array"]), 30, "accounting knows of them")
+    for job in made.values():
+        wait(lambda job=job: shell("sacct", "-nX", "-o", "SubmitLine", "-j", job), 40, f"accounting knows of {job}")
+        shell("scontrol", "release", job)
+    for job in made.values():
+        wait(lambda job=job: states(job) <= ENDED, 40, f"the end of {job}")
     made["running"] = desk.submit(run="echo alive; sleep 300")
     wait(lambda: state(made["running"]) == "RUNNING")
     made["pending"] = desk.submit("-H")

@@ -64,6 +64,29 @@ def raw_calls(data: Any) -> list[tuple[Any, Any]] | None:
     return [next(iter(step.items())) if isinstance(step, dict) and len(step) == 1 else (step, None) for step in steps]
 
 
+def merged(calls: tuple[Call, ...]) -> tuple[Call, ...]:
+    """The same thing done to several jobs is one call with a list (so one approval), however a model split it."""
+    if "$" in str([call.arguments for call in calls]):  # `$2` counts calls
+        return calls
+    found: list[Call] = []
+    for call in calls:
+        before = found[-1] if found else None
+        if before and call == before:
+            continue
+        if before and call.tool == before.tool and _apart_from_ids(call) == _apart_from_ids(before) is not None:
+            ids = dict.fromkeys([*before.arguments["job_ids"], *call.arguments["job_ids"]])
+            found[-1] = Call(call.tool, {**before.arguments, "job_ids": list(ids)})
+        else:
+            found.append(call)
+    return tuple(found)
+
+
+def _apart_from_ids(call: Call) -> dict[str, Any] | None:
+    """The other arguments; ``None`` for a call without a list of jobs."""
+    rest = {name: value for name, value in call.arguments.items() if name != "job_ids"}
+    return rest if call.arguments.get("job_ids") else None
+
+
 def encode(action: Action) -> str:
     """The compact text of an Action: what a model is trained to write, and how history is shown to it."""
     calls = [{call.tool: call.arguments} for call in action.calls]

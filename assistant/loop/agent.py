@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from assistant.errors import RequestRefused
@@ -49,12 +49,14 @@ class Agent:
     executor: Executor
     limits: Limits = field(default_factory=Limits)
     clock: Callable[[], datetime] = datetime.now
+    known: Callable[[], Mapping[str, frozenset[str]]] = dict
+    """The cluster's own names, by argument (see ``Said.known``)."""
 
     def run(self, request: str, conversation: Conversation | None = None) -> Answer:
         """One request to its answer. Raises RequestRefused, ModelError; Slurm's errors become outcomes."""
         check_request(request)
         talk = conversation or Conversation()
-        said = Said(request, talk.about, self.clock())
+        said = Said(request, talk.about, self.clock(), self.known())
         done: list[Done] = []
         decisions: list[Decision] = []
         run, stopped, action = "", "", Action()
@@ -70,7 +72,7 @@ class Agent:
             if not self.decider.can.several_steps or any(d.result.status != "ok" for d in batch):
                 break
             messages += _as_messages(action, batch)
-            said = Said(request, (*said.about, *_facts(batch)), said.now)
+            said = replace(said, about=(*said.about, *_facts(batch)))
         _remember(talk, request, action, done)
         return Answer(
             request, _kind(action, done), tuple(done), action.ask or action.reply, stopped, tuple(decisions), run

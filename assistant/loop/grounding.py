@@ -11,7 +11,8 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from assistant.loop.said import Said, fold
+from assistant.loop.roles import candidates, hostlists, names, relative_signs
+from assistant.loop.said import Said
 from tools.base import Call, Tool
 from tools.durations import read_memory, read_seconds
 
@@ -23,90 +24,11 @@ NAMES = {"partition", "account", "qos", "job_name", "name", "node", "reservation
 IDS = {"job_id", "job_ids"}
 TIMES = {"time_limit"}
 MEMORIES = {"mem", "mem_per_cpu", "mem_per_gpu"}
+GPUS = {"gpus", "gpus_per_node", "cpus_per_gpu", "mem_per_gpu"}
 MOMENTS = {"since", "until", "start", "end", "begin"}
 SUBMITTING = {"submit_job", "estimate_start"}
 MOST = 9_999
 """Above this a number is an id, not a count."""
-NO_NAMES = frozenset(
-    [
-        "a",
-        "an",
-        "the",
-        "and",
-        "or",
-        "of",
-        "on",
-        "in",
-        "at",
-        "to",
-        "for",
-        "from",
-        "with",
-        "my",
-        "me",
-        "mine",
-        "our",
-        "your",
-        "please",
-        "pls",
-        "plz",
-        "thanks",
-        "thx",
-        "hi",
-        "hey",
-        "hello",
-        "is",
-        "are",
-        "was",
-        "be",
-        "do",
-        "does",
-        "can",
-        "could",
-        "would",
-        "job",
-        "jobs",
-        "jbo",
-        "jobb",
-        "task",
-        "tasks",
-        "node",
-        "nodes",
-        "running",
-        "pending",
-        "waiting",
-        "queued",
-        "last",
-        "first",
-        "what",
-        "which",
-        "who",
-        "why",
-        "how",
-        "when",
-        "where",
-        "show",
-        "list",
-        "cancel",
-        "kill",
-        "submit",
-        "run",
-        "start",
-        "it",
-        "this",
-        "that",
-        "them",
-        "all",
-        "any",
-        "some",
-        "now",
-        "today",
-        "yesterday",
-        "as",
-        "so",
-    ]
-)
-"""Words that nobody gives a partition, an account, a job … as its name."""
 CLOSED = {"states", "action", "stream", "group_by", "mail_type"}
 """Slurm's own words, which people say in theirs."""
 
@@ -123,6 +45,7 @@ class Violation:
         return f"{self.tool}.{self.argument}: {self.value!r} is neither in the request nor in the conversation"
 
 
+Narrower = Callable[[str, str, dict[str, Any], Said], dict[str, Any] | None]
 Banned = frozenset[tuple[str, str]]
 
 
@@ -149,33 +72,28 @@ def narrow(
 
 
 @cache
-def _evidence() -> dict[str, re.Pattern[str]]:
+def _evidence(tool: str) -> dict[str, re.Pattern[str]]:
     """Argument → words of which some must occur before it is offered (``evidence.toml``)."""
     text = files("assistant.loop").joinpath("evidence.toml").read_text(encoding="utf-8")
-    return {name: re.compile(words, re.IGNORECASE) for name, words in tomllib.loads(text)["arguments"].items()}
+    return {name: re.compile(words, re.IGNORECASE) for name, words in tomllib.loads(text).get(tool, {}).items()}
 
 
 def _narrow_one(tool: str, argument: str, spec: dict[str, Any], said: Said, literal: bool) -> dict[str, Any] | None:
     """The schema of one argument, ``None`` where nothing was said that it could hold."""
-    if literal and (argument in TIMES | MEMORIES | {"script"} or tool in SUBMITTING):
-        words = _evidence().get(argument)
-        if words and not words.search(said.text):
+    if literal:
+        if not _spoken_of(tool, argument, said):
             return None
-        if argument in TIMES | MEMORIES:
-            return _spans(tool, argument, said)
-        if argument == "script":
-            return _choice(said.scripts) if "#!" not in said.request else spec
+        if argument in _COPIED:
+            return _COPIED[argument](tool, argument, spec, said)
     if argument in IDS:
         choices = _job_ids(tool, said)
         if not choices:
             return None
         return {"enum": choices} if argument == "job_id" else {**spec, "items": {"enum": choices}, "maxItems": 50}
-    if argument in NUMBERS and spec.get("type") == "integer":
-        return {"enum": [n for n in said.numbers if n <= MOST]} if argument != "nice" else spec
+    if argument in NUMBERS - {"nice"} and spec.get("type") == "integer":
+        return {"enum": [n for n in (said.counts if literal else said.numbers) if n <= MOST]}
     if argument in NAMES:
-        return _choice(
-            [word for word in said.words if not {fold(word), f"{fold(word)}s"} & NO_NAMES and "@" not in word]
-        )
+        return _choice(names(said))
     if argument == "states" and tool == "cancel_jobs":
         return {**spec, "items": {"enum": ["PENDING", "RUNNING", "SUSPENDED"]}}
     if argument == "user":
@@ -185,16 +103,48 @@ def _narrow_one(tool: str, argument: str, spec: dict[str, Any], said: Said, lite
     return spec
 
 
-def _choice(values: Sequence[str]) -> dict[str, Any] | None:
+def _spoken_of(tool: str, argument: str, said: Said) -> bool:
+    words = _evidence(tool if tool not in SUBMITTING else "submit_job").get(argument)
+    return not words or bool(words.search(said.text)) or (argument in GPUS and bool(said.gpu_types))
+
+
+def _choice(values: Sequence[object]) -> dict[str, Any] | None:
     return {"enum": list(values)} if values else None
 
 
-def _spans(tool: str, argument: str, said: Said) -> dict[str, Any] | None:
-    """The runs of words that read as a duration or as memory; a change of a limit has its sign in front."""
-    if argument in MEMORIES:
-        return _choice(said.memory_spans)
-    signs = ("+", "-", "") if tool == "resize_job" else ("",)
+def _memory(tool: str, argument: str, spec: dict[str, Any], said: Said) -> dict[str, Any] | None:
+    return _choice(said.memory_spans)
+
+
+def _duration(tool: str, argument: str, spec: dict[str, Any], said: Said) -> dict[str, Any] | None:
+    """The runs of words that read as a duration; a change of a limit has its sign in front."""
+    signs = relative_signs(said) if tool == "resize_job" else ("",)
     return _choice([sign + span.lstrip("+-") for span in said.duration_spans for sign in signs])
+
+
+def _script(tool: str, argument: str, spec: dict[str, Any], said: Said) -> dict[str, Any] | None:
+    return _choice(said.scripts) if "#!" not in said.request else spec
+
+
+def _name(tool: str, argument: str, spec: dict[str, Any], said: Said) -> dict[str, Any] | None:
+    found = candidates(argument, said)
+    return _choice(found or (names(said) if argument == "node" else []))
+
+
+def _hosts(tool: str, argument: str, spec: dict[str, Any], said: Said) -> dict[str, Any] | None:
+    if spec.get("type") == "integer" or "integer" in str(spec.get("anyOf")):
+        return _choice([n for n in said.counts if n <= MOST])
+    return _choice(hostlists(said)) or (None if tool in SUBMITTING else spec)
+
+
+_COPIED: dict[str, Narrower] = {
+    **dict.fromkeys(MEMORIES, _memory),
+    **dict.fromkeys(TIMES, _duration),
+    "script": _script,
+    **dict.fromkeys(NAMES, _name),
+    **dict.fromkeys(("nodes", "nodelist", "exclude"), _hosts),
+}
+"""How an argument is narrowed for a model that copies: to the very words of the request."""
 
 
 def _job_ids(tool: str, said: Said) -> list[str]:

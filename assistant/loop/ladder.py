@@ -16,7 +16,7 @@ from typing import Any
 from jsonschema import Draft202012Validator
 from pydantic import ValidationError
 
-from assistant.loop.action import Action, action_schema, raw_calls
+from assistant.loop.action import Action, action_schema, merged, raw_calls
 from assistant.loop.grounding import Banned, ungrounded
 from assistant.loop.said import Said
 from tools.base import Call, Tool
@@ -82,7 +82,7 @@ def _semantic(calls: tuple[Call, ...], tools: Mapping[str, Tool], now: datetime,
         except ValidationError as error:
             banned = frozenset((call.tool, str(e["loc"][0])) for e in error.errors() if e["loc"])
             return Climb(failed=Rung.SEMANTIC, error=worded(call.tool, error), banned=banned, raw=text)
-    return Climb(action=Action(calls=tuple(done)), raw=text)
+    return Climb(action=Action(calls=merged(tuple(done))), raw=text)
 
 
 def settle(tool: Tool, arguments: dict[str, Any], now: datetime) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -18,6 +18,13 @@ from tools.durations import number_words, read_memory, read_seconds
 from tools.values import read_gpu_type
 
 _CJK_SPAN = re.compile(r"([一二两兩三四五六七八九十半]+|\d+(?:\.\d+)?)\s*(个?半?小时|分钟|天|周|시간|일|분|주)")
+_MEASURES = re.compile(
+    r"\d+(?:[.,]\d+)?(?:\s*|-)(?:[kmgt]i?b?|gigs?|gigabytes?|giga|megs?|megabytes?|teras?|terabytes?|go|mo|"
+    r"m|min|mins|minutes?|minuten|minutos?|h|hr|hrs|hours?|std|stunden?|heures?|horas?|d|days?|tage?n?|jours?|d[ií]as?|"
+    r"w|weeks?|wochen?|semaines?|semanas?|s|secs?|seconds?|sekunden?|시간|일|분|주|小时|个小时|天|分钟|周|%|am|pm|uhr)(?!\w)|"
+    r"\d{1,2}:\d\d(?::\d\d)?|\d+-\d\d?:\d\d(?::\d\d)?|\d{4}-\d\d-\d\d",
+    re.IGNORECASE,
+)
 Reading = TypeVar("Reading", int, str)
 MAX_WORDS = 240
 _WORD = re.compile(r"[^\s,;:!?()\"'`<>|]+(?:\[[\d,\-:%]+\][\w.\-]*)*")
@@ -39,6 +46,16 @@ _SHORT_ID = re.compile(
     r"[avhb]\d{2,3}s?\b|%|시간|개|일|분|小时|天|个|分|行|줄|节点|노드))",
     re.IGNORECASE,
 )
+_MARKED_ID = re.compile(
+    r"(?:(?:\bjobs?[ _]?(?:id)?[ =:]*|#)(?=\d)|(?<![\w.:])(?=\d{1,3}(?:_[\d\[]|\+\d)))(\d{1,3}"
+    + _TASKS
+    + r")(?![\w%]|[.\-:]\d)",
+    re.IGNORECASE,
+)
+_BARE_ID = re.compile(
+    r"(?<!\S)(?:\d{5,}|\d{4,}(?=\s+\d))(?!\s*(?:m|s|h|min\w*|sec\w*|hours?|stunden|heures)\b)", re.IGNORECASE
+)
+"""Inside a run of words that reads as a duration: a job's id that came before it."""
 _RANGE = re.compile(
     r"(?<![\w.:\-\[])(\d+)\s*(?:-|–|\.\.+|\bto\b|\bthrough\b|\bbis\b|\bà\b|\bal?\b|~|到|至)\s*#?(\d+)(?![\w:]|[.\-]\d)"
 )
@@ -46,11 +63,16 @@ _RANGE = re.compile(
 
 @dataclass(frozen=True)
 class Said:
-    """``request`` and, apart from it, what the conversation is about (ids and names of earlier turns)."""
+    """``request`` and, apart from it, what the conversation is about (ids and names of earlier turns).
+
+    ``known``: names of the cluster it is said on, by the argument that holds them (``partition``, ``node``, ``qos``,
+    ``account``); empty where no cluster is at hand.
+    """
 
     request: str
     about: tuple[str, ...] = ()
     now: datetime = field(default_factory=datetime.now)
+    known: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     @cached_property
     def text(self) -> str:
@@ -69,7 +91,7 @@ class Said:
             raw = raw[: MAX_WORDS // 2] + raw[-MAX_WORDS // 2 :]
         found: dict[str, None] = {}
         for word in [*raw, *" ".join(self.about).split()]:
-            for form in _forms(word):
+            for form in forms(word):
                 found.setdefault(form)
         return tuple(found)
 
@@ -85,11 +107,22 @@ class Said:
         return tuple(sorted({1, *digits, *glued, *spoken}))
 
     @cached_property
+    def counts(self) -> tuple[int, ...]:
+        """Numbers that can count something: not those that stand only in times, dates and amounts of memory."""
+        return Said(_MEASURES.sub(" ¤ ", self.request), self.about, self.now).numbers
+
+    @cached_property
     def job_ids(self) -> tuple[str, ...]:
-        """Everything that can be a job id: ``123``, ``123_4``, and ranges ``101-105`` as one."""
-        found = dict.fromkeys(_LONG_ID.findall(self.text) + _SHORT_ID.findall(self.text))
+        """Everything that can be a job id: ``123``, ``123_4``, and ranges ``101-105`` as one.
+
+        Beside an id of four digits and more, a shorter number is one only where it is called a job.
+        """
+        long = _LONG_ID.findall(self.text)
+        short = (_MARKED_ID if long else _SHORT_ID).findall(self.text)
+        found = list(dict.fromkeys([*long, *short]))
         ranges = [f"{first}-{last}" for first, last in _RANGE.findall(self.text)]
-        return tuple(dict.fromkeys([*found, *ranges, *self._array_tasks(list(found), ranges)]))
+        whole = [r for r in ranges if not long or len(r.partition("-")[0]) > 3]
+        return tuple(dict.fromkeys([*found, *whole, *self._array_tasks(found, ranges)]))
 
     def _array_tasks(self, ids: list[str], ranges: list[str]) -> list[str]:
         """ "tasks 10 to 20 of array 7340" is ``7340_[10-20]``; only where tasks or an array are spoken of."""
@@ -115,7 +148,11 @@ class Said:
         """Runs of words that read as a duration; a bare number only where the request speaks of a time limit."""
         spans = _spans(self.request, read_seconds)
         bare = re.search(r"time|-t\b|limit|min", self.folded)
-        return tuple(span for span in spans if (bare or not span.isdigit()) and not _GPU.search(span))
+        return tuple(
+            span
+            for span in spans
+            if (bare or not span.isdigit()) and not _GPU.search(span) and not _BARE_ID.search(span)
+        )
 
     @cached_property
     def memory_spans(self) -> tuple[str, ...]:
@@ -139,18 +176,18 @@ def fold(text: str) -> str:
     return re.sub(r"\s+", " ", text).strip().casefold()
 
 
-def _forms(word: str) -> list[str]:
+def forms(word: str) -> list[str]:
     """``@alice's`` → ``alice``; ``h100s`` → ``h100s`` and ``h100``; ``x=y`` → both sides too."""
     plain = word.strip(".@#*_~").rstrip(".,:;=-/")
     plain = re.sub(r"(?:'|’)s?$", "", plain)
     plain = re.sub(r"-(?:partition|queue|qos|account|konto|knoten|nodes?|jobs?)$", "", plain, flags=re.IGNORECASE)
-    forms = [plain] + ([plain[:-1]] if re.fullmatch(r".*[\w]s", plain) and len(plain) > 2 else [])
+    found = [plain] + ([plain[:-1]] if re.fullmatch(r".*[\w]s", plain) and len(plain) > 2 else [])
     if "=" in plain:
-        forms += [part.lstrip("-") for part in plain.split("=") if part]
-    forms += [part for part in plain.split("/") if part] if "/" in plain and not plain.startswith("/") else []
+        found += [part.lstrip("-") for part in plain.split("=") if part]
+    found += [part for part in plain.split("/") if part] if "/" in plain and not plain.startswith("/") else []
     # names inside text without spaces (Korean, Chinese), "job48121"
-    forms += re.findall(r"[A-Za-z0-9][\w.\-]*", plain, re.ASCII) if not plain.isascii() else []
-    return [form for form in forms if form and len(form) <= 100]
+    found += re.findall(r"[A-Za-z0-9][\w.\-]*", plain, re.ASCII) if not plain.isascii() else []
+    return [form for form in found if form and len(form) <= 100]
 
 
 def _windows(text: str) -> Iterator[str]:

@@ -96,6 +96,23 @@ def _write_gguf(path: Path, adapter: Adapter) -> None:
     writer.close()
 
 
+def load(directory: Path, adapter: Adapter) -> None:
+    """Fill ``adapter`` with the values of the file in ``directory``; raises ``ValueError`` for another rank."""
+    import torch
+    from gguf import GGUFReader
+
+    path = directory / FILE
+    if not path.is_file():
+        raise missing(directory)
+    found = {tensor.name: tensor.data for tensor in GGUFReader(path).tensors}
+    for block, part in adapter.parts():
+        for suffix, tensor in (("lora_a", part.a), ("lora_b", part.b)):
+            values = torch.from_numpy(found[f"blk.{block}.{part.name}.weight.{suffix}"].copy())
+            if values.shape != tensor.shape:
+                raise ValueError(f"{path} has rank {min(values.shape)}, this run has rank {adapter.rank}")
+            tensor.copy_(values)
+
+
 def check(directory: Path, base_sha256: str) -> Manifest:
     """The manifest of a usable adapter; raises :class:`AdapterError` naming what is wrong and how to retrain."""
     path, target = directory / MANIFEST, directory / FILE

@@ -1,6 +1,7 @@
 """Train the embedded model's adapter from the repository's examples; see the model card beside the adapter.
 
 python -m assistant.serving.embedded.tune [--out DIR] [--data FILE | --examples N] [--tokens N] [--minutes M]
+                                          [--start DIR | --resume]
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from assistant.errors import ServingError
 from assistant.serving.embedded import adapter as adapters
-from assistant.serving.embedded.weights import SHA256, weights
+from assistant.serving.embedded.weights import SHA256, sha256, weights
 
 if TYPE_CHECKING:
     from assistant.serving.embedded.dataset import Sample
@@ -53,6 +54,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=16, help="examples a step (%(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda where there is one")
+    parser.add_argument("--start", type=Path, metavar="DIR", help="begin from the adapter there, not from nothing")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
     return parser.parse_args(arguments)
 
@@ -74,6 +76,8 @@ def tune(options: argparse.Namespace) -> None:
     _say(f"{len(found)} examples, {lengths} tokens, {lengths / len(found):.0f} each; {device}")
     recipe = Recipe(**{key: getattr(options, key) for key in ("rank", "lr", "batch", "tokens", "minutes", "seed")})
     trainer = Trainer(load(base, device), found, recipe)
+    if options.start:
+        adapters.load(options.start, trainer.adapter)
     options.out.mkdir(parents=True, exist_ok=True)
     checkpoint = options.out / CHECKPOINT
     if options.resume and checkpoint.is_file():
@@ -85,7 +89,7 @@ def tune(options: argparse.Namespace) -> None:
         trainer.save(checkpoint)
     else:
         checkpoint.unlink(missing_ok=True)
-    _export(options.out, trainer, recipe, digest(found))
+    _export(options, trainer, recipe, digest(found))
 
 
 def _samples(options: argparse.Namespace, base: Path) -> list[Sample]:
@@ -104,7 +108,7 @@ def _samples(options: argparse.Namespace, base: Path) -> list[Sample]:
     return found
 
 
-def _export(out: Path, trainer: Trainer, recipe: Recipe, data: str) -> None:
+def _export(options: argparse.Namespace, trainer: Trainer, recipe: Recipe, data: str) -> None:
     state = trainer.state
     story: dict[str, Any] = asdict(recipe) | {
         "alpha": trainer.adapter.alpha,
@@ -114,11 +118,12 @@ def _export(out: Path, trainer: Trainer, recipe: Recipe, data: str) -> None:
         "steps": state.step,
         "optimizer": "AdamW 0.9/0.99, clip 1.0, cosine",
     }
+    if options.start:
+        story["started_from"] = sha256(options.start / adapters.FILE)
     made = {"base_sha256": SHA256, "tools_sha256": adapters.tools_hash(), "data_sha256": data, "recipe": story}
-    manifest = adapters.write(out, trainer.adapter, made)
-    _say(
-        f"\n{out / adapters.FILE}: {manifest.adapter_sha256[:12]}, loss {state.loss:.4f}, {state.seconds / 60:.1f} min"
-    )
+    manifest = adapters.write(options.out, trainer.adapter, made)
+    path, sha = options.out / adapters.FILE, manifest.adapter_sha256[:12]
+    _say(f"\n{path}: {sha}, loss {state.loss:.4f}, {state.seconds / 60:.1f} min")
 
 
 class Progress:
