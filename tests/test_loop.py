@@ -248,7 +248,7 @@ def test_no_model_is_an_error_with_a_remedy() -> None:
         ("a.sh on cn01", "submit_job", "exclude", None),
         ("bring cn121 through cn124 back", "resume_node", "nodes", ["cn[121-124]", "cn121", "cn124", "cn121,cn124"]),
         ("what is wrong with dgx-02", "diagnose_node", "node", ["dgx-02"]),
-        ("give 48121 2 more days", "resize_job", "time_limit", ["+2 more days", "+2 more"]),
+        ("give 48121 2 more days", "resize_job", "time_limit", ["+2 more days"]),
         ("set 48121 to 2 days", "resize_job", "time_limit", ["2 days"]),
         ("last 25 lines of 48121", "read_job_log", "job_id", ["48121"]),
         ("my jobs, the cap is 5000", "list_jobs", "limit", None),

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from assistant.loop.roles import candidates, hostlists, names, relative_signs
+from assistant.loop.roles import candidates, hostlists, names, outright, relative_signs, users
 from assistant.loop.said import Said
 from tools.base import Call, Tool
 from tools.durations import read_memory, read_seconds
@@ -67,8 +67,15 @@ def narrow(
             if (name, argument) not in banned and (spec := _narrow_one(name, argument, raw, said, literal)) is not None
         }
         if set(schema["required"]) <= set(properties):
-            narrowed[name] = {**schema, "properties": properties}
+            said_outright = _outright(name, properties, said) if literal else {}
+            properties |= {slot: {"enum": [word]} for slot, word in said_outright.items()}
+            narrowed[name] = {**schema, "properties": properties, "required": [*schema["required"], *said_outright]}
     return narrowed
+
+
+def _outright(tool: str, arguments: Iterable[str], said: Said) -> dict[str, str]:
+    """What the request calls by its name; in a change it may be the old name or the new one."""
+    return {} if tool == "update_job" else {slot: word for slot in arguments if (word := outright(slot, said))}
 
 
 @cache
@@ -137,10 +144,15 @@ def _hosts(tool: str, argument: str, spec: dict[str, Any], said: Said) -> dict[s
     return _choice(hostlists(said)) or (None if tool in SUBMITTING else spec)
 
 
+def _user(tool: str, argument: str, spec: dict[str, Any], said: Said) -> dict[str, Any] | None:
+    return _choice(users(said))
+
+
 _COPIED: dict[str, Narrower] = {
     **dict.fromkeys(MEMORIES, _memory),
     **dict.fromkeys(TIMES, _duration),
     "script": _script,
+    "user": _user,
     **dict.fromkeys(NAMES, _name),
     **dict.fromkeys(("nodes", "nodelist", "exclude"), _hosts),
 }

@@ -104,15 +104,33 @@ def candidates(slot: str, said: Said) -> list[str]:
     return _once([*real, *taken])
 
 
-def _owned(word: Word) -> bool:
+def outright(slot: str, said: Said) -> str:
+    """The one word that the request itself calls a partition, an account, a QoS; ``""`` if none, or if it says several
+    things."""
+    owner = _rules()["owns"].get(slot)
+    if not owner or _is("several", said.request):
+        return ""
+    found = {word.text for word in words(said) if slots()[slot].takes(word) and _owned(word, [owner])}
+    return found.pop() if len(found) == 1 else ""
+
+
+def _owned(word: Word, owners: Iterable[str] = ()) -> bool:
     return any(
-        re.fullmatch(owner, beside) for owner in _rules()["owns"].values() for beside in (word.before, word.after)
+        re.fullmatch(owner, beside, re.IGNORECASE)
+        for owner in owners or _rules()["owns"].values()
+        for beside in (word.before, word.after)
     )
 
 
 def names(said: Said) -> list[str]:
     """Every word but the common ones: where nothing better is known."""
     return [word for word in said.words if not is_common(word) and "@" not in word]
+
+
+def users(said: Said) -> list[str]:
+    """Whose jobs it can be about: ``me`` where the person speaks of himself or herself, and any name."""
+    first_person = any(_is("first_person", word) for word in re.split(r"[^\w'’]+", said.folded))
+    return (["me"] if first_person else []) + [name for name in names(said) if not name[0].isdigit()]
 
 
 def hostlists(said: Said) -> list[str]:
@@ -159,7 +177,7 @@ def _at(raws: list[str], i: int) -> Iterator[Word]:
         name, value = sides.groups()
         yield from (Word(form, fold(name.lstrip("-")), after) for form in forms(value))
         return
-    for form in forms(raw):
+    for form in () if is_common(raw.strip(".:@#*")) else forms(raw):
         left, _, right = raw.partition(form) if not raw.isascii() else ("", form, "")
         yield Word(form, fold(left) or before, fold(right) or after)
 
