@@ -15,7 +15,7 @@ from assistant.loop.action import action_schema, merged
 from assistant.loop.agent import Agent, Limits
 from assistant.loop.conversation import Conversation
 from assistant.loop.decide import Capabilities, Decider
-from assistant.loop.grounding import narrow, ungrounded
+from assistant.loop.grounding import narrow, ungrounded, with_said_outright
 from assistant.loop.ladder import Rung, climb
 from assistant.loop.said import Said
 from tests.scripted import RecordingExecutor, ScriptedModel, calls
@@ -281,3 +281,22 @@ def test_a_name_of_the_cluster_needs_no_rule() -> None:
 )
 def test_one_thing_done_to_several_jobs_is_one_call(made: list[tuple[str, dict[str, object]]], meant: int) -> None:
     assert len(merged(tuple(Call(*call) for call in made))) == meant
+
+
+@pytest.mark.parametrize(
+    ("text", "made", "partition"),
+    [
+        ("a.sh on the gpu partition", ("submit_job", {"script": "a.sh"}), "gpu"),
+        (
+            "a.sh on gpu or on the cpu partition, not sure",
+            ("submit_job", {"script": "a.sh", "partition": "gpu"}),
+            "gpu",
+        ),
+        ("a.sh on the gpu partition; b.sh too", ("submit_job", {"script": "a.sh"}), None),
+        ("put 4711 from the gpu partition into cpu", ("update_job", {"job_id": "4711"}), None),
+    ],
+)
+def test_what_is_called_by_its_name_is_not_left_out(
+    text: str, made: tuple[str, dict[str, object]], partition: str | None
+) -> None:
+    assert with_said_outright((Call(*made),), said(text))[0].arguments.get("partition") == partition

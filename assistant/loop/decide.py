@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from assistant.loop import wording
 from assistant.loop.action import Action, action_schema
-from assistant.loop.grounding import Banned, narrow
+from assistant.loop.grounding import Banned, narrow, with_said_outright
 from assistant.loop.ladder import Climb, Rung, climb
 from assistant.loop.model import ChatModel, Completion, Message
 from assistant.loop.said import Said
@@ -77,12 +77,19 @@ class Decider:
             banned |= rung.banned
             messages = [*messages, *_feedback(rung)] if self.can.writes else messages
         action = climbs[-1].action or Action(ask=_question(climbs[-1]))
+        if self._copies:
+            action = replace(action, calls=with_said_outright(action.calls, said))
         decision = Decision(_worded(action), tuple(climbs), tuple(completions))
         return replace(decision, seconds=time.perf_counter() - started)
 
+    @property
+    def _copies(self) -> bool:
+        """A model that cannot write is held to the words of the request, where the profile grounds at all."""
+        return self.can.grounded and not self.can.writes
+
     def _schema(self, said: Said, banned: Banned) -> dict[str, object]:
         schemas = (
-            narrow(self.tools, said, banned, literal=not self.can.writes)
+            narrow(self.tools, said, banned, literal=self._copies)
             if self.can.grounded
             else {name: tool.schema() for name, tool in self.tools.items()}
         )

@@ -5,14 +5,15 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from assistant.loop.roles import candidates, hostlists, names, outright, relative_signs, users
+from assistant.loop.roles import addresses, candidates, hostlists, names, outright, paths, relative_signs, users
 from assistant.loop.said import Said
+from tools import BY_NAME
 from tools.base import Call, Tool
 from tools.durations import read_memory, read_seconds
 
@@ -67,15 +68,20 @@ def narrow(
             if (name, argument) not in banned and (spec := _narrow_one(name, argument, raw, said, literal)) is not None
         }
         if set(schema["required"]) <= set(properties):
-            said_outright = _outright(name, properties, said) if literal else {}
-            properties |= {slot: {"enum": [word]} for slot, word in said_outright.items()}
-            narrowed[name] = {**schema, "properties": properties, "required": [*schema["required"], *said_outright]}
+            narrowed[name] = {**schema, "properties": properties}
     return narrowed
 
 
-def _outright(tool: str, arguments: Iterable[str], said: Said) -> dict[str, str]:
-    """What the request calls by its name; in a change it may be the old name or the new one."""
-    return {} if tool == "update_job" else {slot: word for slot in arguments if (word := outright(slot, said))}
+def with_said_outright(calls: tuple[Call, ...], said: Said) -> tuple[Call, ...]:
+    """A lone call with the partition, account or QoS that the request calls by its name and the model left out.
+
+    Not for a change, where it may be the old name or the new one.
+    """
+    if len(calls) != 1 or calls[0].tool == "update_job":
+        return calls
+    call = calls[0]
+    slots = [slot for slot in BY_NAME[call.tool].Arguments.model_fields if slot not in call.arguments]
+    return (Call(call.tool, {**call.arguments, **{slot: word for slot in slots if (word := outright(slot, said))}}),)
 
 
 @cache
@@ -148,11 +154,22 @@ def _user(tool: str, argument: str, spec: dict[str, Any], said: Said) -> dict[st
     return _choice(users(said))
 
 
+def _path(tool: str, argument: str, spec: dict[str, Any], said: Said) -> dict[str, Any] | None:
+    return _choice(paths(said)) or spec
+
+
+def _address(tool: str, argument: str, spec: dict[str, Any], said: Said) -> dict[str, Any] | None:
+    return _choice(addresses(said))
+
+
 _COPIED: dict[str, Narrower] = {
     **dict.fromkeys(MEMORIES, _memory),
     **dict.fromkeys(TIMES, _duration),
     "script": _script,
     "user": _user,
+    "working_directory": _path,
+    "container_image": _path,
+    "mail_user": _address,
     **dict.fromkeys(NAMES, _name),
     **dict.fromkeys(("nodes", "nodelist", "exclude"), _hosts),
 }

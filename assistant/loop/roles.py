@@ -133,6 +133,17 @@ def users(said: Said) -> list[str]:
     return (["me"] if first_person else []) + [name for name in names(said) if not name[0].isdigit()]
 
 
+def paths(said: Said) -> list[str]:
+    """Words that can be a directory or an image: with a slash, a colon or an image's ending, or called one."""
+    pattern = re.compile(_rules()["words"]["path"], re.IGNORECASE)
+    found = (word.rstrip(".,:").rpartition("=")[2] for word in _RAW.findall(said.request))
+    return _once(word for word in found if pattern.fullmatch(word))
+
+
+def addresses(said: Said) -> list[str]:
+    return _once(re.findall(r"[\w.+\-]+@[\w\-]+(?:\.[\w\-]+)+", said.text))
+
+
 def hostlists(said: Said) -> list[str]:
     """What a list of nodes can be: spans of them ("cn121 through cn124"), each node, and several in a row."""
     found = candidates("node", said)[:MOST_NODES]
