@@ -15,8 +15,9 @@ from assistant.loop.action import action_schema, merged
 from assistant.loop.agent import Agent, Limits
 from assistant.loop.conversation import Conversation
 from assistant.loop.decide import Capabilities, Decider
-from assistant.loop.grounding import narrow, ungrounded, with_said_outright
+from assistant.loop.grounding import narrow, ungrounded
 from assistant.loop.ladder import Rung, climb
+from assistant.loop.outright import complete
 from assistant.loop.said import Said
 from tests.scripted import RecordingExecutor, ScriptedModel, calls
 from tools import BY_NAME
@@ -283,20 +284,25 @@ def test_one_thing_done_to_several_jobs_is_one_call(made: list[tuple[str, dict[s
     assert len(merged(tuple(Call(*call) for call in made))) == meant
 
 
+SUBMIT = ("submit_job", {"script": "a.sh"})
+
+
 @pytest.mark.parametrize(
-    ("text", "made", "partition"),
+    ("text", "made", "added"),
     [
-        ("a.sh on the gpu partition", ("submit_job", {"script": "a.sh"}), "gpu"),
-        (
-            "a.sh on gpu or on the cpu partition, not sure",
-            ("submit_job", {"script": "a.sh", "partition": "gpu"}),
-            "gpu",
-        ),
-        ("a.sh on the gpu partition; b.sh too", ("submit_job", {"script": "a.sh"}), None),
-        ("put 4711 from the gpu partition into cpu", ("update_job", {"job_id": "4711"}), None),
+        ("a.sh on the gpu partition", SUBMIT, {"partition": "gpu"}),
+        ("a.sh on the cpu partition, I said", ("submit_job", {"script": "a.sh", "partition": "gpu"}), {}),
+        ("a.sh on the gpu partition; b.sh too", SUBMIT, {}),
+        ("put 4711 from the gpu partition into cpu", ("update_job", {"job_id": "4711"}), {}),
+        ("a.sh, 16 nodes, 64 GB, two days", SUBMIT, {"nodes": 16, "mem": "64 GB", "time_limit": "two days"}),
+        ("a.sh on a 3g.20gb slice, two hours from now", SUBMIT, {}),
+        ("a.sh two hours or two days", SUBMIT, {}),
+        ("a.sh excl, dont requeue it", SUBMIT, {"exclusive": True, "requeue": False}),
+        ("a.sh, not exclusive", SUBMIT, {}),
     ],
 )
-def test_what_is_called_by_its_name_is_not_left_out(
-    text: str, made: tuple[str, dict[str, object]], partition: str | None
+def test_what_is_said_outright_is_not_left_out(
+    text: str, made: tuple[str, dict[str, object]], added: dict[str, object]
 ) -> None:
-    assert with_said_outright((Call(*made),), said(text))[0].arguments.get("partition") == partition
+    done = complete((Call(*made),), said(text))[0].arguments
+    assert done == {**made[1], **added}

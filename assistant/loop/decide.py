@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from assistant.loop import wording
 from assistant.loop.action import Action, action_schema
-from assistant.loop.grounding import Banned, narrow, with_said_outright
+from assistant.loop.grounding import Banned, narrow
 from assistant.loop.ladder import Climb, Rung, climb
 from assistant.loop.model import ChatModel, Completion, Message
 from assistant.loop.said import Said
@@ -69,7 +69,7 @@ class Decider:
         banned: Banned = frozenset()
         for _ in range(self.can.repairs + 1):
             completion = self.model.complete(messages, self._schema(said, banned))
-            rung = climb(completion.text, self.tools, said, grounded=self.can.grounded)
+            rung = climb(completion.text, self.tools, said, grounded=self.can.grounded, copies=self._copies)
             completions.append(completion)
             climbs.append(rung)
             if rung.action is not None:
@@ -77,8 +77,6 @@ class Decider:
             banned |= rung.banned
             messages = [*messages, *_feedback(rung)] if self.can.writes else messages
         action = climbs[-1].action or Action(ask=_question(climbs[-1]))
-        if self._copies:
-            action = replace(action, calls=with_said_outright(action.calls, said))
         decision = Decision(_worded(action), tuple(climbs), tuple(completions))
         return replace(decision, seconds=time.perf_counter() - started)
 

@@ -11,9 +11,8 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from assistant.loop.roles import addresses, candidates, hostlists, names, outright, paths, relative_signs, users
+from assistant.loop.roles import addresses, candidates, hostlists, names, paths, relative_signs, users
 from assistant.loop.said import Said
-from tools import BY_NAME
 from tools.base import Call, Tool
 from tools.durations import read_memory, read_seconds
 
@@ -70,18 +69,6 @@ def narrow(
         if set(schema["required"]) <= set(properties):
             narrowed[name] = {**schema, "properties": properties}
     return narrowed
-
-
-def with_said_outright(calls: tuple[Call, ...], said: Said) -> tuple[Call, ...]:
-    """A lone call with the partition, account or QoS that the request calls by its name and the model left out.
-
-    Not for a change, where it may be the old name or the new one.
-    """
-    if len(calls) != 1 or calls[0].tool == "update_job":
-        return calls
-    call = calls[0]
-    slots = [slot for slot in BY_NAME[call.tool].Arguments.model_fields if slot not in call.arguments]
-    return (Call(call.tool, {**call.arguments, **{slot: word for slot in slots if (word := outright(slot, said))}}),)
 
 
 @cache

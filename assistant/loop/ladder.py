@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from assistant.loop.action import Action, action_schema, merged, raw_calls
 from assistant.loop.grounding import Banned, ungrounded
+from assistant.loop.outright import complete
 from assistant.loop.said import Said
 from tools.base import Call, Tool
 
@@ -42,8 +43,11 @@ class Climb:
     raw: str = ""
 
 
-def climb(text: str, tools: Mapping[str, Tool], said: Said, *, grounded: bool = True) -> Climb:
-    """Take a model's answer up the ladder; arguments leave it in Slurm's own form."""
+def climb(text: str, tools: Mapping[str, Tool], said: Said, *, grounded: bool = True, copies: bool = False) -> Climb:
+    """Take a model's answer up the ladder; arguments leave it in Slurm's own form.
+
+    ``copies``: of a model that only copies words, and leaves some out: what was said outright is filled in.
+    """
     if not text.strip():
         return Climb(failed=Rung.PRESENT, error="the answer is empty", raw=text)
     try:
@@ -59,7 +63,7 @@ def climb(text: str, tools: Mapping[str, Tool], said: Said, *, grounded: bool = 
     if grounded and (found := [v for call in calls for v in ungrounded(call, said)]):
         banned = frozenset((v.tool, v.argument) for v in found)
         return Climb(failed=Rung.GROUNDED, error="; ".join(map(str, found)), banned=banned, raw=text)
-    return _semantic(calls, tools, said.now, text)
+    return _semantic(complete(calls, said) if copies else calls, tools, said.now, text)
 
 
 def _schema_error(data: Any, tools: Mapping[str, Tool]) -> str:

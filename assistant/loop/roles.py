@@ -64,14 +64,14 @@ class Slot:
 
 
 @cache
-def _rules() -> dict[str, Any]:
+def rules() -> dict[str, Any]:
     text = files("assistant.loop").joinpath("roles.toml").read_text(encoding="utf-8")
     return dict(tomllib.loads(text))
 
 
 @cache
 def _class(name: str) -> re.Pattern[str]:
-    return re.compile("".join(_rules()["words"][name].splitlines()), re.IGNORECASE)
+    return re.compile("".join(rules()["words"][name].splitlines()), re.IGNORECASE)
 
 
 def _is(name: str, word: str) -> bool:
@@ -88,38 +88,30 @@ def slots() -> dict[str, Slot]:
     """Argument → its rules."""
     read = {
         name: Slot(**{part: re.compile(pattern, re.IGNORECASE) for part, pattern in rule.items()})
-        for name, rule in _rules()["slots"].items()
+        for name, rule in rules()["slots"].items()
     }
-    return {**read, **{alias: read[name] for alias, name in _rules()["same_as"].items()}}
+    return {**read, **{alias: read[name] for alias, name in rules()["same_as"].items()}}
 
 
 def candidates(slot: str, said: Said) -> list[str]:
     """The words that can stand in ``slot``, in order, each once."""
-    rules = slots()[slot]
-    known = said.known.get(_rules()["same_as"].get(slot, slot), frozenset())
+    wanted = slots()[slot]
+    known = said.known.get(rules()["same_as"].get(slot, slot), frozenset())
     real = [word.text for word in words(said) if word.text in known and not _is("counting", word.before)]
     taken = (
-        word.text for word in words(said) if rules.takes(word) and (rules.marks(word) or not (real or _owned(word)))
+        word.text for word in words(said) if wanted.takes(word) and (wanted.marks(word) or not (real or _owned(word)))
     )
     return _once([*real, *taken])
 
 
-def outright(slot: str, said: Said) -> str:
-    """The one word that the request itself calls a partition, an account, a QoS; ``""`` if none, or if it says several
-    things."""
-    owner = _rules()["owns"].get(slot)
-    if not owner or _is("several", said.request):
-        return ""
-    found = {word.text for word in words(said) if slots()[slot].takes(word) and _owned(word, [owner])}
-    return found.pop() if len(found) == 1 else ""
+def called(slot: str, said: Said) -> list[str]:
+    """The words that the request itself calls a partition, an account or a QoS."""
+    return _once(word.text for word in words(said) if slots()[slot].takes(word) and _owned(word, [slot]))
 
 
-def _owned(word: Word, owners: Iterable[str] = ()) -> bool:
-    return any(
-        re.fullmatch(owner, beside, re.IGNORECASE)
-        for owner in owners or _rules()["owns"].values()
-        for beside in (word.before, word.after)
-    )
+def _owned(word: Word, slots: Iterable[str] = ()) -> bool:
+    owners = [rules()["owns"][slot] for slot in slots or rules()["owns"]]
+    return any(re.fullmatch(o, beside, re.IGNORECASE) for o in owners for beside in (word.before, word.after))
 
 
 def names(said: Said) -> list[str]:
@@ -135,7 +127,7 @@ def users(said: Said) -> list[str]:
 
 def paths(said: Said) -> list[str]:
     """Words that can be a directory or an image: with a slash, a colon or an image's ending, or called one."""
-    pattern = re.compile(_rules()["words"]["path"], re.IGNORECASE)
+    pattern = re.compile(rules()["words"]["path"], re.IGNORECASE)
     found = (word.rstrip(".,:").rpartition("=")[2] for word in _RAW.findall(said.request))
     return _once(word for word in found if pattern.fullmatch(word))
 
@@ -147,7 +139,7 @@ def addresses(said: Said) -> list[str]:
 def hostlists(said: Said) -> list[str]:
     """What a list of nodes can be: spans of them ("cn121 through cn124"), each node, and several in a row."""
     found = candidates("node", said)[:MOST_NODES]
-    pattern = re.compile(_rules()["words"]["span"], re.IGNORECASE)
+    pattern = re.compile(rules()["words"]["span"], re.IGNORECASE)
     spans = [span for first, last in pattern.findall(said.request) if (span := _span(first, last))]
     runs = [",".join(found[i:j]) for i in range(len(found)) for j in range(i + 2, len(found) + 1)]
     return _once([*spans, *found, *runs])
@@ -163,8 +155,7 @@ def _span(first: str, last: str) -> str:
 
 def relative_signs(said: Said) -> tuple[str, ...]:
     """The signs that a change of a time limit can have, by the words around it; all where they leave it open."""
-    rules = _rules()["change"]
-    more, less, total = (bool(re.search(rules[key], said.folded)) for key in ("more", "less", "total"))
+    more, less, total = (bool(re.search(rules()["change"][key], said.folded)) for key in ("more", "less", "total"))
     if more != less and not total:
         return ("+",) if more else ("-",)
     return ("",) if total and not more and not less else ("+", "-", "")

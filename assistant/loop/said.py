@@ -56,6 +56,8 @@ _BARE_ID = re.compile(
     r"(?<!\S)(?:\d{5,}|\d{4,}(?=\s+\d))(?!\s*(?:m|s|h|min\w*|sec\w*|hours?|stunden|heures)\b)", re.IGNORECASE
 )
 """Inside a run of words that reads as a duration: a job's id that came before it."""
+_NO_MEMORY = re.compile(r"\d+g\.\d+gb(?![A-Za-z0-9])|\d+ t(?=[âa])|\d+ to(?= \d)|(?<![\d.])0(?![\d.])", re.IGNORECASE)
+"""MIG profiles, "16 tâches", "1 to 9"."""
 _RANGE = re.compile(
     r"(?<![\w.:\-\[])(\d+)\s*(?:-|–|\.\.+|\bto\b|\bthrough\b|\bbis\b|\bà\b|\bal?\b|~|到|至)\s*#?(\d+)(?![\w:]|[.\-]\d)"
 )
@@ -156,7 +158,7 @@ class Said:
 
     @cached_property
     def memory_spans(self) -> tuple[str, ...]:
-        return _spans(self.request, read_memory)
+        return _spans(_NO_MEMORY.sub(" ¤ ", self.request), read_memory)
 
     @cached_property
     def durations(self) -> frozenset[int]:

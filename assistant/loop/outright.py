@@ -1,0 +1,72 @@
+"""What a request for one job says outright, so that no model can leave it out: code reads it and fills it in.
+
+"On the gpu partition", "4 nodes", "two days", "64 GB", "must not be requeued": where it is said once and plainly, there
+is nothing to judge. Only what is missing is filled in, and only where the request asks for one thing.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import Any
+
+from assistant.loop.roles import called, rules
+from assistant.loop.said import Said
+from tools import BY_NAME
+from tools.base import Call
+from tools.durations import number_words
+
+NAMED = ("partition", "account", "qos")
+RESOURCES = ("submit_job", "estimate_start")
+MEMORIES = ("mem", "mem_per_cpu", "mem_per_gpu")
+OTHER_TIMES = frozenset({"begin", "signal", "array", "dependency", "time_limit"})
+"""Beside one of these a duration may be something else than the time limit."""
+
+
+def complete(calls: tuple[Call, ...], said: Said) -> tuple[Call, ...]:
+    """A lone call with what was said outright and the model left out.
+
+    Not for a change of a job, where a name may be the old one or the new one.
+    """
+    if len(calls) != 1 or calls[0].tool == "update_job" or _matches("several", said.request):
+        return calls
+    call = calls[0]
+    found = {slot: only for slot in NAMED if (only := _only(called(slot, said)))}
+    if call.tool in RESOURCES:
+        found |= _resources(call, said)
+    fields = BY_NAME[call.tool].Arguments.model_fields
+    missing = {name: value for name, value in found.items() if name in fields and name not in call.arguments}
+    return (Call(call.tool, {**call.arguments, **missing}),)
+
+
+def _resources(call: Call, said: Said) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if nodes := _only(re.findall(_pattern("nodes"), said.folded)):
+        found["nodes"] = int(number_words().get(nodes, nodes))
+    others = OTHER_TIMES & call.arguments.keys() or _matches("other_times", said.request)
+    if not others and (time_limit := _only(_longest(said.duration_spans, "duration"))):
+        found["time_limit"] = time_limit
+    if not any(name in call.arguments for name in MEMORIES) and (mem := _only(_longest(said.memory_spans, "memory"))):
+        found["mem"] = mem
+    if _matches("exclusive", said.request) and not _matches("not_exclusive", said.request):
+        found["exclusive"] = True
+    return found | ({"requeue": False} if _matches("no_requeue", said.request) else {})
+
+
+def _longest(spans: tuple[str, ...], kind: str) -> list[str]:
+    """Spans of that form that are no part of another."""
+    whole = [span for span in spans if re.fullmatch(_pattern(kind), span.strip())]
+    return [span for span in whole if not any(span != other and span in other for other in whole)]
+
+
+def _only(found: list[str]) -> str:
+    return found[0] if len(found) == 1 else ""
+
+
+@cache
+def _pattern(name: str) -> re.Pattern[str]:
+    return re.compile(rules()["outright"][name], re.IGNORECASE if name != "memory" else 0)
+
+
+def _matches(name: str, text: str) -> bool:
+    return bool(_pattern(name).search(text))
