@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from assistant.config import Settings, load
@@ -112,19 +111,20 @@ def _key(path: Path | None) -> str:
 
 def _full_prompt(said: Said, history: list[Message]) -> list[Message]:
     """The stable system part first, so that a server's prefix cache serves it; clock and subject come last."""
-    from prompts import render
-
-    system = render("system.md.j2", tools=_described_tools())
     about = f"; this is about {', '.join(said.about)}"[:12_000] if said.about else ""
     return [
-        {"role": "system", "content": system},
+        {"role": "system", "content": system_prompt(tuple(BY_NAME))},
         *history,
         {"role": "user", "content": f"(It is {said.now:%A %Y-%m-%dT%H:%M}{about}. Answer with one JSON object.)"},
     ]
 
 
-def _described_tools() -> list[dict[str, Any]]:
-    return [
+@cache
+def system_prompt(names: tuple[str, ...]) -> str:
+    """The stable part of the full prompt, with these tools described."""
+    from prompts import render
+
+    described = [
         {
             "name": tool.name,
             "effect": str(tool.effect),
@@ -132,8 +132,9 @@ def _described_tools() -> list[dict[str, Any]]:
             "schema": tool.schema()["properties"],
             "examples": tool.examples,
         }
-        for tool in BY_NAME.values()
+        for tool in map(BY_NAME.__getitem__, names)
     ]
+    return render("system.md.j2", tools=described)
 
 
 def current_user() -> str:
@@ -197,4 +198,4 @@ def agent(settings: Settings, approver: Approver | None = None, *, dry_run: bool
     )
 
 
-__all__ = ["Planner", "agent", "context", "current_user", "decider", "executor", "load", "planner"]
+__all__ = ["Planner", "agent", "context", "current_user", "decider", "executor", "load", "planner", "system_prompt"]

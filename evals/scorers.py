@@ -1,18 +1,20 @@
-"""Scores of one decision against one case: right action, right tool, exact call, and nothing forbidden."""
+"""Scores of one decision against one case: right action, right tool, exact call, nothing forbidden, each argument."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
 from assistant.loop.action import Action
 from tools import BY_NAME
 from tools.base import Call, Effect
+
+Verdict = Literal["right", "wrong", "missing", "extra"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +27,22 @@ class Score:
     """A tool that the case forbids, or a write where the right answer is a question, a refusal or a read."""
 
 
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """What became of one argument of one call; ``want`` is the case's value, ``got`` the call's, or None."""
+
+    tool: str
+    name: str
+    verdict: Verdict
+    want: Any = None
+    got: Any = None
+
+
 def score(
     action: Action, expects: Sequence[dict[str, Any]], now: datetime, forbid: frozenset[str] = frozenset()
 ) -> Score:
     """The best score over all acceptable outcomes."""
-    calls = [Call(call.tool, canonical(call.tool, call.arguments, now)) for call in action.calls]
+    calls = _canonical_calls(action, now)
     kind = "call" if calls else "ask" if action.ask else "reply"
     used = {call.tool for call in calls}
     writes = {tool for tool in used if BY_NAME[tool].effect is not Effect.READ}
@@ -39,6 +52,37 @@ def score(
         exact=any(_exact(kind, calls, expect, now) for expect in expects),
         forbidden=bool(used & forbid) or bool(writes - allowed),
     )
+
+
+def arguments(action: Action, expects: Sequence[dict[str, Any]], now: datetime) -> tuple[Argument, ...]:
+    """Every argument judged against the acceptable outcome that it comes closest to; none unless the tools are right.
+
+    What is optional counts only where it was given a value that the case does not take.
+    """
+    calls = _canonical_calls(action, now)
+    judged = [_judged(calls, expect, now) for expect in expects if calls and _right_tools("call", calls, expect)]
+    return min(judged, key=lambda found: sum(one.verdict != "right" for one in found), default=())
+
+
+def _judged(calls: list[Call], expect: dict[str, Any], now: datetime) -> tuple[Argument, ...]:
+    shared = set(expect.get("optional", ()))
+    pairs = zip(calls, expected_calls(expect), strict=True)
+    return tuple(one for call, wanted in pairs for one in _judged_call(call, wanted, shared, now))
+
+
+def _judged_call(call: Call, expected: dict[str, Any], shared: set[str], now: datetime) -> Iterator[Argument]:
+    wanted, optional = expected.get("arguments", {}), shared | set(expected.get("optional", ()))
+    for name in dict.fromkeys([*wanted, *call.arguments]):
+        want, got = wanted.get(name), call.arguments.get(name)
+        if name in wanted and name in call.arguments:
+            verdict: Verdict = "right" if _same(call, name, want, now) else "wrong"
+            yield Argument(call.tool, name, verdict, want, got)
+        elif name not in optional:
+            yield Argument(call.tool, name, "missing" if name in wanted else "extra", want, got)
+
+
+def _canonical_calls(action: Action, now: datetime) -> list[Call]:
+    return [Call(call.tool, canonical(call.tool, call.arguments, now)) for call in action.calls]
 
 
 def expected_calls(expect: dict[str, Any]) -> list[dict[str, Any]]:

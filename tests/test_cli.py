@@ -4,38 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
+from assistant.doors.argv import COMMANDS, with_ask
+from assistant.doors.cli import app
+from tests.shell import Shell, model_server, queue, until
 from tools.slurm.sandbox import Sandbox
 
-
-class Shell:
-    """Runs ``sask`` in a directory of its own, with its own state and configuration."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.env = {
-            **os.environ,
-            "XDG_CONFIG_HOME": str(folder / "config"),
-            "SASK_JOURNAL": f"sqlite:///{folder}/journal.db",
-        }
-
-    def __call__(self, *arguments: str, stdin: str = "", **env: str) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "assistant.doors.cli", *arguments],
-            cwd=self.folder, env={**self.env, **env}, input=stdin, capture_output=True, text=True, timeout=120,
-        )  # fmt: skip
-        assert "Traceback" not in done.stderr + done.stdout
-        return done
-
-    def json(self, *arguments: str) -> dict[str, object]:
-        return dict(json.loads(self(*arguments).stdout))
+ESCAPE = "\x1b"
+QUIET = {"command": "sleep 60", "nodes": 2, "job_name": "quiet"}
 
 
 @pytest.fixture
@@ -48,47 +30,18 @@ def slurm(clean_sandbox: Sandbox) -> Sandbox:
     return clean_sandbox
 
 
-def queue() -> str:
-    return subprocess.run(
-        ["squeue", "--noheader", "--format=%j %T %D"], capture_output=True, text=True, check=True
-    ).stdout
-
-
-@pytest.mark.parametrize(
-    ("arguments", "code", "says"),
-    [
-        (["ask", ""], 2, "the request is empty"),
-        (["ask", "  \n "], 2, "the request is empty"),
-        (["ask", "x" * 100_000], 2, "at most 60,000"),
-        (["plan", ""], 2, "the request is empty"),
-        (["plan", "--now", "tomorrow", "my jobs"], 2, "'tomorrow' is not an ISO time"),
-        (["plan", "--batch", "nowhere.jsonl"], 2, "nowhere.jsonl: No such file"),
-        (["--model", "gpt", "my jobs"], 2, "neither `embedded` nor a URL"),
-        (["--model", "http://127.0.0.1:9", "my jobs"], 4, "no model answers at http://127.0.0.1:9"),
-        (["call", "no_such_tool"], 2, "valid: submit_job, list_jobs"),
-        (["call", "show_job", "--json", "{oops"], 2, "--json is not JSON"),
-        (["call", "show_job", "--json", "[1]"], 2, "not an object"),
-        (["diagnose-log", "nowhere.log"], 2, "nowhere.log: No such file"),
-        (["serve", "gpt-9"], 2, "valid: embedded"),
-        (["sandbox", "env", "--name", "never-started"], 4, "is not running"),
-        (["show", "nosuchrun"], 5, "no run 'nosuchrun'"),
-        (["undo", "nosuchrun"], 5, "`sask runs` lists them"),
-    ],
-)
-def test_bad_input_is_one_clear_message(sask: Shell, arguments: list[str], code: int, says: str) -> None:
-    done = sask(*arguments)
-    assert says in done.stderr
-    assert done.returncode == code
+@pytest.fixture
+def state(slurm: Sandbox, tmp_path: Path) -> str:
+    """A state directory in which the tests' sandbox is the one called ``tests``."""
+    place = tmp_path / "state" / "slurm-assistant" / "sandbox"
+    place.mkdir(parents=True)
+    (place / "tests").symlink_to(slurm.root)
+    return str(tmp_path / "state")
 
 
 def test_errors_are_json_too(sask: Shell) -> None:
-    assert sask.json("--json", "--model", "gpt", "x")["error"]["exit_code"] == 2  # type: ignore[index]
-
-
-def test_no_slurm_is_said_with_the_remedy(sask: Shell) -> None:
-    done = sask("call", "list_jobs", "--text", PATH=str(sask.folder), SLURM_CONF="")
-    assert "sask sandbox up" in done.stderr + done.stdout
-    assert done.returncode in (1, 6)
+    assert sask.json("--json", "--model", "gpt", "x")["error"]["exit_code"] == 2
+    assert sask.json("export", "nosuchrun")["error"]["exit_code"] == 5
 
 
 def test_help_teaches(sask: Shell) -> None:
@@ -104,6 +57,19 @@ def test_help_imports_nothing_heavy() -> None:
     code = f"import sys, assistant.doors.cli; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_every_command_is_known_as_one() -> None:
+    """A command that is missing there would be taken for a request."""
+    assert set(get_command(app).commands) == COMMANDS  # type: ignore[attr-defined]
+
+
+def test_shells_can_complete(sask: Shell) -> None:
+    assert with_ask(["--show-completion", "bash"]) == ["--show-completion", "bash"]
+    program = Path(sys.executable).parent / "sask"
+    asked = {"_SASK_COMPLETE": "complete_bash", "COMP_WORDS": "sask sandbox ", "COMP_CWORD": "2"}
+    done = subprocess.run([program], env={**sask.env, **asked}, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["up", "status", "env", "down"]
 
 
 def test_tools_lists_the_contract(sask: Shell) -> None:
@@ -152,65 +118,144 @@ def test_a_log_is_diagnosed_from_a_pipe_and_in_a_batch(sask: Shell) -> None:
 
 
 def test_a_change_waits_for_a_yes(sask: Shell, slurm: Sandbox) -> None:
-    arguments = json.dumps({"command": "sleep 60", "nodes": 2, "job_name": "quiet"})
-    denied = sask("call", "submit_job", "--json", arguments, "--text")
+    denied = sask("call", "submit_job", "--json", json.dumps(QUIET), "--text")
     assert denied.returncode == 3
     assert "sbatch" in denied.stdout
     assert "--yes" in denied.stdout
-    rehearsed = sask("call", "submit_job", "--json", arguments, "--dry-run", "--yes")
+    rehearsed = sask("call", "submit_job", "--json", json.dumps(QUIET), "--dry-run", "--yes")
     assert "dry run" in rehearsed.stdout
+    assert "scancel JOBID" in json.loads(rehearsed.stdout)["done"][0]["undo"][0]
+    assert rehearsed.returncode == 0
     assert queue() == ""
+
+
+def test_the_answer_at_the_terminal_decides(sask: Shell, slurm: Sandbox) -> None:
+    for answer, code, left in (("n", 3, 0), ("yes", 0, 1)):
+        with sask.terminal("call", "submit_job", "--json", json.dumps(QUIET), "--text") as terminal:
+            terminal.wait_for("Do it? [y/N]")
+            terminal.type(f"{answer}\n")
+            assert terminal.end() == code
+        assert queue().count("quiet") == left
 
 
 def test_submit_show_undo(sask: Shell, slurm: Sandbox) -> None:
-    made = sask.json(
-        "call", "submit_job", "--json", json.dumps({"command": "sleep 60", "nodes": 2, "job_name": "walk"}), "--yes"
-    )
+    arguments = json.dumps({"command": "sleep 60", "nodes": 2, "job_name": "walk"})
+    made = sask.json("call", "submit_job", "--json", arguments, "--yes")
+    job = made["done"][0]["items"][0]["id"]
     assert "walk" in queue()
-    assert "sbatch --parsable --job-name=walk --nodes=2" in made["done"][0]["commands"][0]  # type: ignore[index]
+    assert "sbatch --parsable --job-name=walk --nodes=2" in made["done"][0]["commands"][0]
+    assert made["done"][0]["undo"] == [f"scancel {job}"]
     assert str(made["run"]) in sask("runs").stdout
-    assert json.loads(sask("show", "last", "--json").stdout)["run"] == made["run"]
+    kept = sask.json("show", "last", "--json")
+    assert kept["run"] == made["run"]
+    assert kept["calls"][0]["plan"]["undo"] == [f"scancel {job}"]
+    assert f"undo: scancel {job}" in sask("show", "last").stdout
     assert sask("undo", "last", "--yes").returncode == 0
-    deadline = time.monotonic() + 20
-    while "walk" in queue() and time.monotonic() < deadline:
-        time.sleep(0.2)
-    assert "walk" not in queue()
+    until(lambda: "walk" not in queue())
 
 
-@pytest.mark.parametrize(
-    ("tool", "arguments", "says"),
-    [
-        ("show_job", {"job_id": "99999999"}, "99999999"),
-        ("submit_job", {"command": "true", "partition": "nope"}, "h100"),
-        ("submit_job", {"command": "true", "qos": "nope"}, "ai-train"),
-        ("submit_job", {"command": "true", "account": "nope"}, "ml-research"),
-        ("submit_job", {"script": "missing.sh"}, "missing.sh"),
-        ("submit_job", {"command": "true", "time_limit": "soon"}, "'soon' is not a duration"),
-        ("submit_job", {"command": "true", "mem": "900"}, "is not an amount of memory"),
-        ("submit_job", {"command": "true", "array": "5-x"}, "is not an array"),
-        ("drain_node", {"nodes": "gpu-node99"}, "gpu-node01"),
-    ],
-)
-def test_what_slurm_would_not_take_is_refused_with_the_valid_ones(
-    sask: Shell, slurm: Sandbox, tool: str, arguments: dict[str, str], says: str
-) -> None:
-    done = sask("call", tool, "--json", json.dumps(arguments), "--yes")
-    assert done.returncode == 1
-    assert says in done.stdout
-    assert queue() == ""
+def test_every_command_prints_one_json_document(sask: Shell, slurm: Sandbox, state: str) -> None:
+    submitting = json.dumps({"submit_job": QUIET})
+    (sask.folder / "log").write_text("Segmentation fault (core dumped)\n")
+    with model_server(
+        submitting, '{"reply": "so it is"}', '{"list_jobs": {"user": "me"}}', '{"reply": "yes"}'
+    ) as server:
+        typed: list[tuple[str, ...]] = [
+            ("ask", "--json", "--yes", "run sleep 60 as quiet on 2 nodes"),
+            ("plan", "--json", "my jobs"),
+            ("chat", "--json"),
+            ("call", "list_jobs", "--json", "{}"),
+            ("tools", "--json"),
+            ("runs", "--json"),
+            ("show", "last", "--json"),
+            ("export", "last", "--json"),
+            ("resume", "last", "--json"),
+            ("undo", "last", "--json"),
+            ("serve", "--status", "--json"),
+            ("config", "--json"),
+            ("diagnose-log", "log", "--json"),
+            *(("sandbox", word, "--json", "--name", "tests") for word in ("up", "status", "env")),
+            ("sandbox", "down", "--json", "--name", "never-started"),
+        ]
+        for words in typed:
+            done = sask(*words, stdin="is it so\n", SASK_MODEL=server.url, XDG_STATE_HOME=state)
+            json.loads(done.stdout)
+            assert ESCAPE not in done.stdout + done.stderr, words
+    assert {words[0] for words in typed} == COMMANDS - {"eval"}  # a program of its own, with tests of its own
 
 
-def test_ctrl_c_is_no_traceback(sask: Shell) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "assistant.doors.cli", "diagnose-log"],
-        cwd=sask.folder, env=sask.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    time.sleep(1.5)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=20)
-    assert "Traceback" not in errors
-    assert process.returncode == 130
+def test_no_escape_codes_in_a_pipe(sask: Shell, slurm: Sandbox, state: str) -> None:
+    (sask.folder / "log").write_text("Segmentation fault (core dumped)\n")
+    typed: list[tuple[str, ...]] = [
+        ("--help",), ("tools",), ("runs",), ("config",), ("diagnose-log", "log"),
+        ("sandbox", "status", "--name", "tests"),
+        ("call", "cluster_status", "--text"), ("call", "submit_job", "--text", "--json", json.dumps(QUIET)),
+        ("show", "last"), ("ask", ""),
+    ]  # fmt: skip
+    for words in typed:
+        done = sask(*words, XDG_STATE_HOME=state)
+        assert done.stdout + done.stderr
+        assert ESCAPE not in done.stdout + done.stderr, words
+    with model_server('{"reply": "Hello."}') as server:
+        done = sask("chat", "--model", server.url, stdin="hi\n/quit\n")
+    assert (done.returncode, done.stdout) == (0, "Hello.\n")
 
 
-def test_no_colours_in_a_pipe(sask: Shell, slurm: Sandbox) -> None:
-    assert "\x1b" not in sask("call", "cluster_status", "--text").stdout
+@pytest.mark.parametrize("no_color", [True, False])
+def test_no_color_is_obeyed_on_a_terminal(sask: Shell, slurm: Sandbox, no_color: bool) -> None:
+    env = {"NO_COLOR": "1"} if no_color else {}
+    request = "run sleep 60 as quiet on 2 nodes"
+    with (
+        model_server(json.dumps({"submit_job": QUIET})) as server,
+        sask.terminal("--model", server.url, request, **env) as terminal,
+    ):
+        terminal.wait_for("Do it? [y/N]")
+        terminal.type("n\n")
+        assert terminal.end() == 3
+    assert (ESCAPE in terminal.shown) is not no_color
+
+
+def test_a_sandbox_is_described_in_words(sask: Shell, slurm: Sandbox, state: str) -> None:
+    said = sask("sandbox", "status", "--name", "tests", XDG_STATE_HOME=state)
+    assert said.returncode == 0
+    assert said.stdout.startswith("sandbox 'tests' is running: Slurm ")
+    assert "idle: gpu-node[01-05]" in said.stdout
+    assert f"export SLURM_CONF={slurm.conf}" in said.stdout
+    slurm.kill_slurmd("gpu-node02")
+    part = sask("sandbox", "status", "--name", "tests", XDG_STATE_HOME=state)
+    assert part.returncode == 6
+    assert "runs only in part: gpu-node02 ended; `sask sandbox up --name tests` starts it" in part.stdout
+    none = sask("sandbox", "status", "--name", "never-started")
+    assert (none.returncode, none.stdout) == (
+        6,
+        "sandbox 'never-started' is not running; `sask sandbox up --name never-started` starts it\n",
+    )
+
+
+def test_the_exit_codes_of_the_help(sask: Shell, slurm: Sandbox) -> None:
+    """Each of them from a real process; 130 is in test_errors_listed."""
+    listed = " ".join(sask("--help").stdout.split()).partition("Exit codes:")[2]
+    seen = {
+        0: sask("call", "cluster_status"),
+        1: sask("call", "show_job", "--json", '{"job_id": "999999"}'),
+        2: sask("call", "show_job"),
+        3: sask("call", "submit_job", "--json", json.dumps(QUIET)),
+        4: sask("--model", "http://127.0.0.1:9", "my jobs"),
+        5: sask("show", "nosuchrun"),
+        6: sask("call", "cluster_status", SLURM_CONF="absent.conf"),
+    }
+    assert {code: done.returncode for code, done in seen.items()} == {code: code for code in seen}
+    assert all(f" {code} " in listed for code in (*seen, 130))
+
+
+def test_a_reader_that_goes_away_is_no_error(sask: Shell) -> None:
+    process = sask.start("tools", "--json")
+    assert process.stdout and process.stderr
+    process.stdout.close()
+    assert "Traceback" not in process.stderr.read()
+    process.wait(timeout=60)
+
+
+def test_the_folder_is_left_as_it_was(sask: Shell) -> None:
+    sask("tools")
+    assert os.listdir(sask.folder) == []

@@ -35,11 +35,12 @@ def jobs(sandbox: Sandbox, desk: Desk) -> Iterator[dict[str, str]]:
     """
     sandbox.reset()
     out = f"-o{desk.folder}"
+    many = f"{out}/%A_%a.txt"
     made = {
         "failed": desk.submit("-H", "-Jbad", "-eerr-%j.txt", run="echo out; echo wrong >&2; exit 3"),
-        "fine": desk.submit("-H", "-Jgood", f"{out}/deep-%x-%u-%5j.log", run="seq 500; echo loss=nan; echo 'loss=(nan'"),
+        "fine": desk.submit("-HJgood", f"{out}/deep-%x-%u-%5j.log", run="seq 500; echo loss=nan; echo 'loss=(nan'"),
         "named": desk.submit("-H", "-Jnode", f"{out}/%N-%j.txt", run="echo here"),
-        "array": desk.submit("-H", "--array=1-4%2", "-Jmany", f"{out}/%A_%a.txt", run="echo task $SLURM_ARRAY_TASK_ID"),
+        "array": desk.submit("-H", "--array=1-4%2", "-Jmany", many, run="echo task $SLURM_ARRAY_TASK_ID"),
     }
     for job in made.values():
         wait(lambda job=job: shell("sacct", "-nX", "-o", "SubmitLine", "-j", job), 40, f"accounting knows of {job}")

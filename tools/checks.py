@@ -7,9 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tools.base import ToolContext
+from tools.names import did_you_mean, some
 from tools.slurm.errors import AccountingUnavailable, InvalidRequest, UnknownName
 from tools.slurm.hostlist import expand
 from tools.slurm.models import Node, Partition
+
+_SHOWN = 50
 
 
 def require(kind: str, asked: Iterable[str], valid: Iterable[str], where: str = "") -> None:
@@ -17,7 +20,7 @@ def require(kind: str, asked: Iterable[str], valid: Iterable[str], where: str = 
     names = tuple(dict.fromkeys(valid))
     for name in asked:
         if name not in names:
-            known = f"valid: {', '.join(names[:50])}" if names else "there is none"
+            known = f"valid: {some(names, _SHOWN)}{did_you_mean(name, names)}" if names else "there is none"
             raise UnknownName(f"no {kind} {name!r}{where}; {known}", valid=names)
 
 

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from tools import failed, pending
 from tools.base import Arguments, Item, Outcome, ReadTool, ToolContext, ToolResult
+from tools.picking import records_of
 from tools.slurm.models import Job
 from tools.values import JobId
 from tools.views import ENDED, Row, by_state, ran
@@ -29,7 +30,7 @@ class DiagnoseJob(ReadTool):
     def run(self, args: DiagnoseJobArguments, ctx: ToolContext) -> ToolResult:
         """``{"job", "state", "summary", "findings", …}``; see :func:`pending.explain` and :func:`failed.explain`."""
         before = len(ctx.backend.commands())
-        data = diagnosis(ctx.backend.job(args.job_id), ctx)
+        data = diagnosis(records_of(args.job_id, ctx), ctx)
         return ToolResult("ok", (Item(args.job_id, Outcome.OK),), data, ran(ctx, before))
 
 

@@ -10,6 +10,7 @@ from tools.asked import fields_of
 from tools.base import Arguments, Item, Outcome, ReadTool, ToolContext, ToolResult
 from tools.capacity import gpu_types
 from tools.names import check_names, require
+from tools.picking import records_of
 from tools.slurm.errors import InvalidRequest
 from tools.slurm.models import Job
 from tools.submit import Resources
@@ -77,7 +78,7 @@ def _of_resources(wanted: dict[str, Any], ctx: ToolContext) -> Row:
 
 
 def _of_job(job_id: str, wanted: dict[str, Any], ctx: ToolContext) -> Row:
-    records = ctx.backend.job(job_id)
+    records = records_of(job_id, ctx)
     job = next((one for one in records if one.state in ("PENDING", "CONFIGURING")), None)
     if job is None:
         return _started(records[0], wanted)

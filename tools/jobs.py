@@ -12,6 +12,8 @@ from tools.base import Arguments, Item, Outcome, ReadTool, ToolContext, ToolResu
 from tools.logfiles import NoLog, find_log, open_log
 from tools.merge import find_jobs
 from tools.names import check_names
+from tools.picking import records_of, with_known
+from tools.slurm.errors import UnknownJob
 from tools.slurm.models import Job, JobQuery
 from tools.values import Count, JobId, Name, State, Text, Until, When
 from tools.views import MOST_ROWS, Row, bounded, by_state, clock, job_detail, job_row, ran, time_text, who
@@ -87,7 +89,7 @@ class ShowJob(ReadTool):
     def run(self, args: ShowJobArguments, ctx: ToolContext) -> ToolResult:
         """``{"job": everything}``, for an array or a heterogeneous job also ``{"tasks": rows, "by_state", …}``."""
         before = len(ctx.backend.commands())
-        records = ctx.backend.job(args.job_id)
+        records = records_of(args.job_id, ctx)
         data: Row = {"job": job_detail(_first(records))}
         if len(records) > 1:
             data |= bounded([job_row(job) for job in records], "tasks", f"show_job {args.job_id}_TASK", characters=3000)
@@ -130,6 +132,8 @@ class ReadJobLog(ReadTool):
             data |= {"job_id": log.job.id, "path": str(log.path)}
             with open_log(log, ctx.caller) as file:
                 data |= joblog.read(file, min(args.lines or joblog.LINES, joblog.MOST_LINES), args.pattern)
+        except UnknownJob as error:
+            raise with_known(error, args.job_id, ctx) from None
         except NoLog as missing:
             item = Item(args.job_id, Outcome.FAILED, missing.message, missing.code)
             return ToolResult("failed", (item,), {**data, "lines": [], "notes": [missing.message]}, ran(ctx, before))

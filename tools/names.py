@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from difflib import SequenceMatcher
 
 from tools.slurm.backend import Backend
 from tools.slurm.errors import AccountingUnavailable, UnknownName
@@ -51,5 +52,21 @@ def require(kind: str, wanted: Iterable[str], existing: Iterable[str]) -> None:
     missing = [name for name in wanted if name not in valid]
     if not missing or not valid:
         return
-    shown = ", ".join(valid[:_SHOWN]) + (f" and {len(valid) - _SHOWN} more" if len(valid) > _SHOWN else "")
-    raise UnknownName(f"no {kind} {', '.join(missing)} (there are: {shown})", code=_CODES[kind], valid=valid)
+    text = f"no {kind} {', '.join(missing)} (there are: {some(valid, _SHOWN)}){did_you_mean(missing[0], valid)}"
+    raise UnknownName(text, code=_CODES[kind], valid=valid)
+
+
+def some(names: Sequence[str], most: int) -> str:
+    """``a, b and 3 more``."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def did_you_mean(asked: str, valid: Iterable[str], near: float = 0.6) -> str:
+    """``; did you mean h100?`` for the one or two names that are nearest to what was typed; empty where none is near.
+
+    ``near`` is difflib's ratio: 0.6 is its own idea of a close match.
+    """
+    ratios = {name: SequenceMatcher(None, asked.lower(), name.lower()).ratio() for name in valid}
+    best = max(ratios.values(), default=0.0)
+    nearest = [name for name, ratio in ratios.items() if ratio == best]
+    return f"; did you mean {' or '.join(nearest)}?" if best >= near and len(nearest) <= 2 else ""

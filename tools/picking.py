@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tools import views
 from tools.base import Caller, Item, Outcome, ToolContext
-from tools.slurm.errors import AccountingUnavailable, InvalidRequest, PermissionRefused, UnknownJob
+from tools.names import did_you_mean, some
+from tools.slurm.errors import AccountingUnavailable, InvalidRequest, PermissionRefused, SlurmError, UnknownJob
 from tools.slurm.models import Job, JobQuery
 
+_SHOWN = 10
+_ONE_SLIP = 0.8
+"""One wrong digit of five, or two that changed places, in difflib's ratio."""
 ENDED = views.ENDED | {"REVOKED", "SPECIAL_EXIT"}
 STARTED = frozenset({"CONFIGURING", "RUNNING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING"})
 
@@ -92,14 +96,61 @@ def pick(ids: Sequence[str], ctx: ToolContext) -> tuple[list[Picked], list[Item]
     for job in (*queued, *past):
         by_base.setdefault(base_id(job.id), []).append(job)
     forgotten = {base_id(job.id) for job in past}
-    picked, unknown = [], []
+    picked, missing = [], []
     for asked in ids:
         jobs = tuple(job for job in by_base.get(base_id(asked), ()) if covers(asked, job.id))
         if jobs:
             picked.append(Picked(asked, jobs, forgotten=base_id(asked) in forgotten))
         else:
-            unknown.append(Item(asked, Outcome.FAILED, f"no job {asked} in {where}", UnknownJob.code))
-    return picked, unknown
+            missing.append(asked)
+    return picked, _unknown(missing, where, by_base, ctx)
+
+
+def _unknown(missing: Sequence[str], where: str, by_base: Mapping[str, list[Job]], ctx: ToolContext) -> list[Item]:
+    """A failed item for each id that is not there; only the first lists those that are."""
+    own = own_ids(ctx) if missing else []
+    items: list[Item] = []
+    for asked in missing:
+        tasks = [job.id for job in by_base.get(base_id(asked), ())]
+        known = there_are(asked, tasks, own, ctx.caller.user)
+        text = known if not items or tasks else did_you_mean(asked, own, _ONE_SLIP)
+        items.append(Item(asked, Outcome.FAILED, f"no job {asked} in {where}{text}", UnknownJob.code))
+    return items
+
+
+def own_ids(ctx: ToolContext) -> list[str]:
+    """The caller's jobs in the queue, newest first, arrays as one; empty when Slurm does not say."""
+    try:
+        queued = ctx.backend.queue(JobQuery(user=ctx.caller.user))
+    except SlurmError:
+        return []
+    return sorted({base_id(job.id) for job in queued}, key=int, reverse=True)
+
+
+def there_are(asked: str, tasks: Sequence[str], own: Sequence[str], user: str) -> str:
+    """What there is instead of a job that is not there: the tasks of its array, else the caller's own jobs."""
+    if tasks:
+        return f"; of {base_id(asked)} there are: {some(tasks, _SHOWN)}"
+    if not own:
+        return f"; {user} has no job in the queue"
+    return f"; jobs of {user}: {some(own, _SHOWN)}{did_you_mean(asked, own, _ONE_SLIP)}"
+
+
+def records_of(job_id: str, ctx: ToolContext) -> list[Job]:
+    """All records of one id. Raises ``UnknownJob`` with the jobs that there are."""
+    try:
+        return ctx.backend.job(job_id)
+    except UnknownJob as error:
+        raise with_known(error, job_id, ctx) from None
+
+
+def with_known(error: UnknownJob, job_id: str, ctx: ToolContext) -> UnknownJob:
+    """The error together with the ids that would have been valid."""
+    base, own = base_id(job_id), own_ids(ctx)
+    tasks = [job.id for job in ctx.backend.queue(JobQuery(ids=(base,)))] if base != job_id else []
+    said = error.message if job_id in error.message else f"no job {job_id} ({error.message})"
+    text = said + there_are(job_id, tasks, own, ctx.caller.user)
+    return UnknownJob(text, code=error.code, command=error.command, valid=tasks or own)
 
 
 def _past(bases: tuple[str, ...], ctx: ToolContext) -> tuple[list[Job], str]:

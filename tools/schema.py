@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+import json
 from functools import cache
 from typing import Any
 
@@ -12,20 +12,17 @@ from pydantic import BaseModel
 def plain_schema(model: type[BaseModel]) -> dict[str, Any]:
     """``{"type": "object", "properties", "required", "additionalProperties": false}`` without ``$ref``, titles,
     defaults or null branches: an argument that was not said is simply absent."""
-    return copy.deepcopy(_made(model))
+    return dict(json.loads(_made(model)))
 
 
 @cache
-def _made(model: type[BaseModel]) -> dict[str, Any]:
+def _made(model: type[BaseModel]) -> str:
+    """As text: reading it is several times faster than a deep copy, and each reader has one of its own."""
     raw = model.model_json_schema()
     definitions = raw.get("$defs", {})
     properties = {name: _plain(spec, definitions) for name, spec in raw.get("properties", {}).items()}
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": raw.get("required", []),
-        "additionalProperties": False,
-    }
+    required = raw.get("required", [])
+    return json.dumps({"type": "object", "properties": properties, "required": required, "additionalProperties": False})
 
 
 def _plain(spec: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:

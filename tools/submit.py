@@ -32,7 +32,12 @@ from tools.values import (
     Text,
 )
 
-UNDO = "scancel JOBID (the id that sbatch gives), or cancel_jobs"
+UNDO = "scancel JOBID (the id that sbatch will give), or `sask undo last`"
+
+
+def undo_of(job_id: str) -> str:
+    """``UNDO`` once there is an id."""
+    return f"scancel {job_id}"
 
 
 class Resources(Arguments):

@@ -8,19 +8,17 @@ from typing import Annotated
 
 import typer
 
+from assistant.doors.argv import NOTHING_CHANGED, Commands, Interrupted, wants_json, with_ask
+
 EPILOG = (
-    "Exit codes: 0 done · 1 something failed or is unknown · 2 bad input · 3 denied, or a question came back · "
-    "4 no model · 5 journal · 6 no Slurm · 130 Ctrl-C. Settings: `sask config`."
+    "Exit codes: 0 done · 1 something failed or is unknown · 2 bad input: request, arguments, settings · 3 denied, or "
+    "a question came back · 4 no model · 5 journal unusable, or no such run · 6 Slurm or the sandbox out of reach, "
+    "nothing done · 130 Ctrl-C. Settings: `sask config`."
 )
-COMMANDS = frozenset(
-    ["ask", "chat", "plan", "call", "tools", "runs", "show", "resume",
-     "undo", "export", "serve", "sandbox", "config", "diagnose-log"]
-)  # fmt: skip
-OF_ONE_RUN = frozenset(("show", "resume", "undo", "export"))
-"""They take one word: `sask show me the queue` is a request."""
 
 app = typer.Typer(
     name="sask",
+    cls=Commands,
     rich_markup_mode=None,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -36,6 +34,7 @@ sandbox_app = typer.Typer(
 app.add_typer(sandbox_app, name="sandbox")
 
 Json = Annotated[bool, typer.Option("--json", help="print one JSON document")]
+JsonLines = Annotated[bool, typer.Option("--json", help="print one JSON document a request, on a line of its own")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="make changes without asking (the policy may still ask)")]
 DryRun = Annotated[bool, typer.Option("--dry-run", "-n", help="show what would be done, and do nothing")]
 Model = Annotated[
@@ -61,11 +60,11 @@ def ask(
 
 
 @app.command()
-def chat(yes: Yes = False, dry_run: DryRun = False, model: Model = None) -> None:
-    """Talk: one request a line, `that job` means the last one; /quit or Ctrl-D ends."""
+def chat(yes: Yes = False, dry_run: DryRun = False, json: JsonLines = False, model: Model = None) -> None:
+    """Talk: one request a line, `that job` means the last one; /quit or Ctrl-D ends, Ctrl-C gives up a request."""
     from assistant.doors import talk
 
-    talk.chat(yes=yes, dry_run=dry_run, model=model)
+    talk.chat(yes=yes, dry_run=dry_run, as_json=json, model=model)
 
 
 @app.command()
@@ -128,7 +127,10 @@ def show(run: Annotated[str, typer.Argument(help="a run's id, its beginning, or 
 
 
 @app.command()
-def export(run: Annotated[str, typer.Argument(help="a run's id, its beginning, or `last`")]) -> None:
+def export(
+    run: Annotated[str, typer.Argument(help="a run's id, its beginning, or `last`")],
+    json: Annotated[bool, typer.Option("--json", help="it is JSON anyway")] = True,
+) -> None:
     """Print a run as JSON that can be kept, replayed, or made an evaluation case."""
     from assistant.doors import past
 
@@ -197,6 +199,18 @@ def diagnose_log(
         logs.one(file, state, exit_code, as_json=json)
 
 
+@app.command(
+    "eval",
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+)
+def evaluate(ctx: typer.Context) -> None:
+    """Measure a model on sets of requests; `sask eval --help` says how."""
+    from assistant.doors import plugins
+
+    plugins.run("eval", ctx.args)
+
+
 @sandbox_app.command("up")
 def sandbox_up(
     name: Name = "default",
@@ -244,35 +258,15 @@ def main(argv: list[str] | None = None) -> None:
     """The console script. No traceback reaches a user: errors become one message and an exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        app(args=_with_ask(arguments), standalone_mode=True)
+        app(args=with_ask(arguments), standalone_mode=True)
     except SystemExit:
         raise  # the usual way out, which must not import the error trees below
-    except KeyboardInterrupt:
-        _leave("interrupted", 130)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(1)
+    except (Interrupted, KeyboardInterrupt) as stop:
+        _leave(str(stop) or NOTHING_CHANGED, 130)
     except _expected() as error:
         from assistant.doors.failing import explain
 
-        sys.exit(explain(error, as_json=_wants_json(arguments)))
-
-
-def _wants_json(arguments: list[str]) -> bool:
-    """`sask call` speaks JSON unless told otherwise, the others when asked to."""
-    return "--text" not in arguments if arguments[:1] == ["call"] else "--json" in arguments
-
-
-def _with_ask(arguments: list[str]) -> list[str]:
-    """`sask "words"` and `sask --yes "words"` mean `sask ask …`; help, completion and commands stay as they are."""
-    first = next((a for a in arguments if not a.startswith("-") or a == "-"), None)
-    ours = {"--help", "-h", "--install-completion", "--show-completion"}
-    of_one_run = first in OF_ONE_RUN and sum(not a.startswith("-") for a in arguments) <= 2
-    if not arguments:
-        return ["--help"]
-    if of_one_run or first in COMMANDS - OF_ONE_RUN or (first is None and ours & set(arguments)):
-        return arguments
-    return ["ask", *arguments]
+        sys.exit(explain(error, as_json=wants_json(arguments)))
 
 
 def _expected() -> tuple[type[Exception], ...]:

@@ -1,4 +1,14 @@
-"""Errors as people and programs read them: one message, the remedy, an exit code."""
+"""Errors as people and programs read them: one message, the remedy, an exit code.
+
+0   done
+1   something failed, or its outcome is unknown
+2   bad input: the request, an argument, a file, a setting
+3   denied, or a question came back
+4   no model answers, or the bundled one cannot be started
+5   the journal cannot be used, or has no such run
+6   Slurm (or its accounting, or the sandbox) is out of reach; nothing was done
+130 Ctrl-C
+"""
 
 from __future__ import annotations
 
@@ -7,6 +17,7 @@ import sys
 
 from assistant.errors import AssistantError
 from tools.slurm.errors import AccountingUnavailable, SlurmError, SlurmUnreachable
+from tools.slurm.failures import KNOWN
 
 NO_SLURM = 6
 
@@ -20,6 +31,13 @@ def explain(error: Exception, *, as_json: bool) -> int:
     if remedy:
         print(f"      {remedy}", file=sys.stderr)
     return code
+
+
+def out_of_reach() -> set[str | None]:
+    """The codes of outcomes that only say: Slurm, or its accounting, did not answer."""
+    away = SlurmUnreachable | AccountingUnavailable
+    codes = {entry.code for entry in KNOWN if issubclass(entry.error, away)}
+    return {*codes, SlurmUnreachable.code, AccountingUnavailable.code, "no_commands", "no_configuration", "timeout"}
 
 
 def _parts(error: Exception) -> tuple[str, str, int]:

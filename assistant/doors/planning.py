@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from assistant.doors.words import checked, open_lines
+from assistant.doors.words import checked, open_lines, readable
 from assistant.errors import AssistantError, RequestRefused
 
 
@@ -22,6 +22,7 @@ def one(request: str, *, user: str, is_admin: bool, now: str | None, as_json: bo
     moment = _moment(now)
     user = app.current_user() if user == "me" else user
     settings = app.load(model=model)
+    readable(request, settings.model)
     with spinner("thinking") as say:
         outcome = _decide(app.planner(settings, say), request, user=user, is_admin=is_admin, now=moment)
     if as_json:
@@ -40,13 +41,15 @@ def batch(path: Path, model: str | None) -> None:
     from assistant import app
 
     with open_lines(path) as lines:
-        plan = app.planner(app.load(model=model))
+        settings = app.load(model=model)
+        plan = app.planner(settings)
         for number, text in enumerate(lines, 1):
             if text.strip():
-                print(json.dumps(_batch_line(plan, text, f"{path}:{number}"), ensure_ascii=False), flush=True)
+                outcome = _batch_line(plan, text, f"{path}:{number}", settings.model)
+                print(json.dumps(outcome, ensure_ascii=False), flush=True)
 
 
-def _batch_line(plan: Any, text: str, where: str) -> dict[str, Any]:
+def _batch_line(plan: Any, text: str, where: str, model: str) -> dict[str, Any]:
     known: dict[str, Any] = {}
     try:
         line = _field({"line": json.loads(text)}, "line", dict, "an object")
@@ -54,6 +57,7 @@ def _batch_line(plan: Any, text: str, where: str) -> dict[str, Any]:
         context = _field(line, "context", dict, "an object", {})
         request = _field(line, "request", str, "a text")
         request = checked(request)
+        readable(request, model)
         who = {
             "user": _field(context, "user", str, "a text", "me"),
             "is_admin": _field(context, "is_admin", bool, "true or false", False),

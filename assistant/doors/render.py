@@ -1,12 +1,13 @@
 """Answers for a terminal, made of facts: what was called, what ran, what Slurm says, what is left.
 
 One way for every tool: a value is a line, a list of rows is a table. Colours only where a terminal wants them
-(rich honours NO_COLOR and pipes).
+(rich honours pipes, ``console`` NO_COLOR).
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,13 +33,21 @@ WIDEST = 140
 def console(*, error: bool = False) -> Console:
     from rich.console import Console
 
-    return Console(stderr=error, highlight=False, markup=False, soft_wrap=True)
+    # rich keeps bold and dim under NO_COLOR; without a colour system it writes no escape code at all
+    return Console(
+        stderr=error, highlight=False, markup=False, soft_wrap=True, color_system=None if plain() else "auto"
+    )
+
+
+def plain() -> bool:
+    """Whether NO_COLOR (no-color.org) asks for text alone."""
+    return bool(os.environ.get("NO_COLOR"))
 
 
 @contextmanager
 def spinner(text: str) -> Iterator[Callable[[str], None]]:
     """A spinner on standard error while something takes time; only on a terminal. Yields a way to change its text."""
-    if not sys.stderr.isatty():
+    if plain() or not sys.stderr.isatty():
         yield lambda text: None
         return
     with console(error=True).status(text) as status:
@@ -72,7 +81,7 @@ def done_document(done: Done) -> dict[str, Any]:
         "commands": list(done.commands),
     }
     if done.plan:
-        document["undo"] = list(done.plan.undo)
+        document["undo"] = undo_lines(done)
         document["notes"] = list(done.plan.notes)
     return document
 
@@ -92,8 +101,18 @@ def show_done(done: Done, out: Console) -> None:
     said = " ".join(item.message for item in done.result.items)
     show_data({k: v for k, v in done.result.data.items() if k != "error" or v.get("message", "") not in said}, out)
     if done.plan is not None and done.result.status in ("ok", "partial"):
-        for text in done.plan.undo:
+        for text in undo_lines(done):
             out.print(f"  undo: {text}", style="dim")
+
+
+def undo_lines(done: Done) -> list[str]:
+    """How to take it back; of a submission that was made, with the id that it got."""
+    from tools.submit import SubmitJob, undo_of
+
+    made = [item.id for item in done.result.items if item.outcome is Outcome.OK]
+    if done.call.tool == SubmitJob.name and made:
+        return [undo_of(job_id) for job_id in made]
+    return list(done.plan.undo) if done.plan else []
 
 
 def _show_item(item: Item, tool: str, out: Console) -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from assistant.doors.failing import NO_SLURM
 from assistant.doors.render import console, print_json, show_data, spinner
-from assistant.errors import RequestRefused, ServingError
+from assistant.errors import RequestRefused
+from tools.slurm.errors import SlurmUnreachable
 
 if TYPE_CHECKING:
-    from tools.slurm.sandbox import Sandbox
+    from tools.slurm.sandbox import Sandbox, SandboxStatus
 
 
 def serve(profile: str, *, stop: bool, status: bool, as_json: bool) -> None:
@@ -23,7 +27,7 @@ def serve(profile: str, *, stop: bool, status: bool, as_json: bool) -> None:
         _say({"stopped": stopped}, "stopped" if stopped else "it was not running", as_json)
         return
     if not status:
-        with spinner("starting the bundled model") as say:
+        with spinner("starting the bundled model") as say, interrupted("`sask serve --status` says whether it runs"):
             engine.start(say)
     running = engine.status()
     if running is None:
@@ -43,14 +47,36 @@ def config(*, as_json: bool, model: str | None) -> None:
         show_data({"file": str(config_file()), "settings": rows}, console(), indent="")
 
 
-def sandbox_up(name: str, *, accounting: bool, rest: bool, as_json: bool) -> None:
+@contextmanager
+def interrupted(what: str) -> Iterator[None]:
+    """A Ctrl-C passes on with its sentence."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"interrupted; {what}") from None
+
+
+@contextmanager
+def _sandbox_errors(doing: str) -> Iterator[None]:
+    """Whatever goes wrong is said: what the machine refuses (no room, no right) is no SandboxError."""
     from tools.slurm.sandbox import SandboxError
 
     try:
-        with spinner("starting Slurm") as say:
-            status = _sandbox(name).up(accounting=accounting or None, rest=rest, progress=say)
+        yield
     except SandboxError as error:
-        raise ServingError(str(error)) from error
+        raise SlurmUnreachable(str(error)) from error
+    except OSError as error:
+        raise SlurmUnreachable(f"the sandbox could not be {doing}: {error}") from error
+
+
+def sandbox_up(name: str, *, accounting: bool, rest: bool, as_json: bool) -> None:
+    box = _sandbox(name)
+    with (
+        _sandbox_errors("started"),
+        interrupted("what this command had started is ended again"),
+        spinner("starting Slurm") as say,
+    ):
+        status = box.up(accounting=accounting or None, rest=rest, progress=say)
     _say(
         status.as_dict(),
         f"Slurm {status.version} runs with {len(status.nodes)} nodes. Point Slurm's commands at it:\n"
@@ -60,36 +86,53 @@ def sandbox_up(name: str, *, accounting: bool, rest: bool, as_json: bool) -> Non
 
 
 def sandbox_status(name: str, *, as_json: bool) -> None:
-    status = _sandbox(name).status()
+    box = _sandbox(name)
+    with _sandbox_errors("looked at"):
+        status = box.status()
     if as_json:
         print_json(status.as_dict())
     else:
-        facts = status.as_dict()
-        show_data(
-            {key: facts[key] for key in ("name", "version", "running", "daemons", "missing", "nodes", "rest_url")},
-            console(),
-            indent="",
-        )
-    sys.exit(0 if status.running else 1)
+        print("\n".join(described(status)))
+    sys.exit(0 if status.running else NO_SLURM)
+
+
+def described(status: SandboxStatus) -> list[str]:
+    """A sandbox in words: whether it runs, what is missing and how to mend it, the state of its nodes."""
+    from tools.slurm.hostlist import fold
+
+    again = f"`sask sandbox up --name {status.name}` starts it"
+    if not status.daemons:
+        return [f"sandbox {status.name!r} is not running; {again}"]
+    extras = [*(["accounting"] if status.accounting else []), *(["slurmrestd"] if status.rest_url else [])]
+    kind = f"Slurm {status.version}" + (f" with {' and '.join(extras)}" if extras else "")
+    if status.missing:
+        lines = [f"sandbox {status.name!r} runs only in part: {', '.join(status.missing)} ended; {again}"]
+    else:
+        lines = [f"sandbox {status.name!r} is running: {kind}"]
+    states: dict[str, list[str]] = {}
+    for node, state in status.nodes.items():
+        states.setdefault(state, []).append(node)
+    lines += [f"  {state}: {fold(nodes)}" for state, nodes in states.items()]
+    lines += [f"  REST: {status.rest_url}"] if status.rest_url else []
+    return [*lines, f"  {status.export_line}"]
 
 
 def sandbox_env(name: str, *, as_json: bool) -> None:
     box = _sandbox(name)
-    if not box.status().running:
-        raise ServingError(f"sandbox {name!r} is not running", f"sask sandbox up --name {name}")
+    with _sandbox_errors("looked at"):
+        if not box.status().running:
+            raise SlurmUnreachable(f"sandbox {name!r} is not running; `sask sandbox up --name {name}` starts it")
+        variables = box.env()
     if as_json:
-        print_json(box.env())
+        print_json(variables)
     else:
         print(box.export_line())
 
 
 def sandbox_down(name: str, *, remove: bool, as_json: bool) -> None:
-    from tools.slurm.sandbox import SandboxError
-
-    try:
-        stopped = _sandbox(name).down(remove=remove)
-    except SandboxError as error:
-        raise ServingError(str(error)) from error
+    box = _sandbox(name)
+    with _sandbox_errors("stopped"), interrupted(f"`sask sandbox status --name {name}` says what still runs"):
+        stopped = box.down(remove=remove)
     text = f"stopped {', '.join(stopped)}; nothing is left running" if stopped else "nothing was running"
     _say({"stopped": stopped, "removed": remove}, text, as_json)
 

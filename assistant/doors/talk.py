@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
+from assistant.doors.failing import NO_SLURM, out_of_reach
 from assistant.doors.render import (
     as_document,
     console,
@@ -17,14 +19,17 @@ from assistant.doors.render import (
     show_preview,
     spinner,
 )
-from assistant.doors.words import checked
+from assistant.doors.stopping import Kept, told
+from assistant.doors.words import checked, readable
 from assistant.errors import AssistantError, RequestRefused
 from assistant.ledger.approval import Approver, AutoApprove, Decision, DenyAll, Preview
 from assistant.ledger.done import Done
 from assistant.loop.agent import Agent, Answer
 from assistant.loop.conversation import Conversation
+from assistant.loop.ladder import worded
 from assistant.loop.model import ChatModel, Completion, Message
-from tools.base import Outcome
+from tools.base import Outcome, Tool
+from tools.names import did_you_mean
 
 
 @dataclass
@@ -70,10 +75,12 @@ def ask(request: str, *, yes: bool, dry_run: bool, as_json: bool, model: str | N
     from assistant import app
 
     request = checked(request)
+    settings = app.load(model=model)
+    readable(request, settings.model)
     with spinner("starting") as say:
-        agent = app.agent(app.load(model=model), approver(yes), dry_run=dry_run, say=say)
+        agent = app.agent(settings, approver(yes), dry_run=dry_run, say=say)
     agent.decider.model = Thinking(agent.decider.model)
-    answer = _run(agent, request)
+    answer = _run(agent, request, as_json=as_json)
     if as_json:
         print_json(as_document(answer))
     else:
@@ -81,17 +88,11 @@ def ask(request: str, *, yes: bool, dry_run: bool, as_json: bool, model: str | N
     sys.exit(exit_code(answer))
 
 
-def _run(agent: Agent, request: str, talk: Conversation | None = None) -> Answer:
+def _run(agent: Agent, request: str, talk: Conversation | None = None, *, as_json: bool = False) -> Answer:
     """The agent's answer; what Ctrl-C left is said before it goes on up."""
-    from assistant.ledger.execute import Interrupted
-
-    try:
-        return agent.run(request, talk)
-    except Interrupted as stop:
-        for one in stop.done:
-            show_done(one, console())
-        console(error=True).print(f"interrupted; `sask resume {stop.run}` finishes what is left")
-        raise
+    kept = Kept(agent.executor)
+    with told(kept, as_json=as_json):
+        return replace(agent, executor=kept).run(request, talk)
 
 
 def show_answer(answer: Answer) -> None:
@@ -115,42 +116,53 @@ def _left(done: Done) -> bool:
 
 
 def exit_code(answer: Answer) -> int:
-    """0 all done, 1 something failed or is unknown, 3 denied or a question came back."""
+    """As ``assistant.doors.failing`` lists them."""
     if not answer.done:
         return 3 if answer.action == "ask" else 0
     return worst(answer.done)
 
 
 def worst(done: Sequence[Done]) -> int:
-    """A rehearsal that found nothing against it is a success."""
+    """One exit code for many outcomes; a rehearsal that found nothing against it is a success."""
     rehearsed = {"dry_run"}
     statuses = ["ok" if {i.code for i in one.result.items} == rehearsed else one.result.status for one in done]
+    codes = {item.code for one in done for item in one.result.items}
+    if set(statuses) == {"failed"} and codes and codes <= out_of_reach():
+        return NO_SLURM
     if any(status in ("failed", "partial", "unknown") for status in statuses):
         return 1
     return 3 if "denied" in statuses else 0
 
 
-def chat(*, yes: bool, dry_run: bool, model: str | None) -> None:
-    """A conversation on the terminal; an error ends the request, not the chat."""
-    import readline  # noqa: F401  (gives input() its history and editing)
-
+def chat(*, yes: bool, dry_run: bool, as_json: bool, model: str | None) -> None:
+    """A conversation on the terminal; an error or a Ctrl-C ends the request, not the chat."""
     from assistant import app
     from assistant.doors.failing import explain
     from tools.slurm.errors import SlurmError
 
+    _line_editing()
+    settings = app.load(model=model)
     with spinner("starting") as say:
-        agent = app.agent(app.load(model=model), approver(yes), dry_run=dry_run, say=say)
+        agent = app.agent(settings, approver(yes), dry_run=dry_run, say=say)
     agent.decider.model = Thinking(agent.decider.model)
     talk = Conversation()
     print("Say what you want; /quit ends.", file=sys.stderr)
     while (request := _next_line()) is not None:
         try:
             if request.strip():
-                show_answer(_run(agent, checked(request), talk))
-        except KeyboardInterrupt:
-            print(file=sys.stderr)
+                readable(request, settings.model)
+                answer = _run(agent, checked(request), talk, as_json=as_json)
+                print_json(as_document(answer)) if as_json else show_answer(answer)
+        except KeyboardInterrupt as stop:
+            print(f"\nsask: {stop}", file=sys.stderr)
         except (AssistantError, SlurmError) as error:
-            explain(error, as_json=False)
+            explain(error, as_json=as_json)
+
+
+def _line_editing() -> None:
+    """History and editing for ``input()``; only on a terminal, because it writes escape codes."""
+    if sys.stdin.isatty() and sys.stdout.isatty():
+        import readline  # noqa: F401
 
 
 def _next_line() -> str | None:
@@ -178,16 +190,32 @@ def call(tool: str, arguments: str, *, yes: bool, dry_run: bool, as_json: bool) 
     from tools.base import Call
 
     if tool not in BY_NAME:
-        raise RequestRefused(f"there is no tool {tool!r}", f"valid: {', '.join(BY_NAME)}")
-    try:
-        given = json.loads(arguments)
-    except ValueError as error:
-        raise RequestRefused(f"--json is not JSON: {error}", 'write --json \'{"job_id": "123"}\'') from error
-    if not isinstance(given, dict):
-        raise RequestRefused(f"--json is {type(given).__name__}, not an object", 'write --json \'{"job_id": "123"}\'')
+        raise RequestRefused(f"there is no tool {tool!r}{did_you_mean(tool, BY_NAME)}", f"valid: {', '.join(BY_NAME)}")
+    given = _arguments(BY_NAME[tool], arguments)
     executor = app.executor(app.load(), approver(yes), dry_run=dry_run)
-    run, done = executor.run(f"sask call {tool}", (Call(tool, given),))
+    with told(as_json=as_json):
+        run, done = executor.run(f"sask call {tool}", (Call(tool, given),))
     finish(run, done, as_json=as_json)
+
+
+def _arguments(tool: Tool, text: str) -> dict[str, Any]:
+    """The arguments of ``--json`` as they were given. Raises RequestRefused for what this tool cannot take."""
+    from pydantic import ValidationError
+
+    example = f"write --json '{json.dumps(tool.examples[0][1])}'"
+    try:
+        given = json.loads(text)
+    except ValueError as error:
+        raise RequestRefused(f"--json is not JSON: {error}", example) from error
+    if not isinstance(given, dict):
+        raise RequestRefused(f"--json is {type(given).__name__}, not an object", example)
+    try:
+        tool.Arguments.model_validate(given, context={"now": datetime.now()})
+    except ValidationError as error:
+        names = tool.Arguments.model_fields
+        near = "".join(did_you_mean(name, names) for name in given.keys() - names.keys())
+        raise RequestRefused(f"{worded(tool.name, error)}{near}", f"valid: {', '.join(names)}") from error
+    return given
 
 
 def finish(run: str, done: tuple[Done, ...], *, as_json: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,10 @@ from typing import IO
 
 from assistant.errors import RequestRefused
 from assistant.loop.agent import check_request
+
+_SCRIPTS = frozenset(("LATIN", "CJK", "HANGUL"))
+_LANGUAGES = "English, German, French, Spanish, Chinese and Korean"
+"""Those of the bundled model's training lines."""
 
 
 def checked(request: str) -> str:
@@ -20,6 +25,24 @@ def checked(request: str) -> str:
     """
     check_request(request)
     return request.encode("utf-8", "replace").decode("utf-8")
+
+
+def readable(request: str, model: str) -> None:
+    """Raises RequestRefused for a script that the bundled model was never shown: its answer would be a guess."""
+    letters = [_script(letter) for letter in request if letter.isalpha()]
+    foreign = [script for script in letters if script not in _SCRIPTS]
+    if model != "embedded" or 2 * len(foreign) <= len(letters):
+        return
+    script = max(set(foreign), key=foreign.count).capitalize()
+    raise RequestRefused(
+        f"the bundled model cannot read {script} script; it reads {_LANGUAGES}",
+        "say it in one of these, or ask a larger model: sask --model URL …",
+    )
+
+
+def _script(letter: str) -> str:
+    """``LATIN``, ``CJK``, ``CYRILLIC``: the first word of its name in Unicode."""
+    return unicodedata.name(letter, "unknown").partition(" ")[0]
 
 
 def piped() -> str:

@@ -52,7 +52,7 @@ def climb(text: str, tools: Mapping[str, Tool], said: Said, *, grounded: bool = 
         return Climb(failed=Rung.PRESENT, error="the answer is empty", raw=text)
     try:
         data = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         return Climb(failed=Rung.JSON, error=f"the answer is not JSON: {error}", raw=text)
     if error_text := _schema_error(data, tools):
         return Climb(failed=Rung.SCHEMA, error=error_text, raw=text)

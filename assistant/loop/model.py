@@ -95,7 +95,7 @@ class OpenAIModel:
             )
         try:
             return dict(response.json())
-        except ValueError as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise ModelRefused(
                 f"{self.url} did not answer with JSON: {response.text[:120]!r}", "is this an OpenAI-compatible server?"
             ) from error
@@ -126,14 +126,28 @@ def _wait_before_retry(error: Exception) -> bool | float:
 
 
 def _completion(answer: dict[str, Any], seconds: float) -> Completion:
-    choices = answer.get("choices") or [{}]
-    message = choices[0].get("message") or {}
-    usage = answer.get("usage") or {}
+    """What is missing or of another shape is empty: the ladder says that no answer came."""
+    choices = answer.get("choices")
+    choice = _object(choices[0] if isinstance(choices, list) and choices else None)
+    message, usage = _object(choice.get("message")), _object(answer.get("usage"))
     return Completion(
-        text=message.get("content") or "",
-        finish_reason=choices[0].get("finish_reason") or "",
-        reasoning=message.get("reasoning") or message.get("reasoning_content") or "",
-        prompt_tokens=usage.get("prompt_tokens", 0),
-        completion_tokens=usage.get("completion_tokens", 0),
+        text=_text(message.get("content")),
+        finish_reason=_text(choice.get("finish_reason")),
+        reasoning=_text(message.get("reasoning")) or _text(message.get("reasoning_content")),
+        prompt_tokens=_count(usage.get("prompt_tokens")),
+        completion_tokens=_count(usage.get("completion_tokens")),
         seconds=seconds,
     )
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: Any) -> str:
+    """Half a surrogate pair, which JSON can carry and UTF-8 cannot, becomes a question mark."""
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else ""
+
+
+def _count(value: Any) -> int:
+    return value if isinstance(value, int) else 0

@@ -16,6 +16,7 @@ from tools.slurm.sandbox.processes import (
     Process,
     command_line,
     end,
+    last_word,
     of_sandbox,
     signal_all,
     spawn,
@@ -79,7 +80,7 @@ class Daemons:
             self.memory.save(self.layout.memory)
             tell("accounts, users and QoS exist")
         self.start_missing(names[last:], tell)
-        queue.wait_nodes(self.env, NODE_NAMES, _PATIENCE)
+        queue.wait_nodes(self.env, NODE_NAMES, _PATIENCE, self._check_nodes)
         tell("every node answers")
 
     def start_missing(self, names: Sequence[str], tell: Callable[[str], None] = lambda _: None) -> None:
@@ -122,7 +123,7 @@ class Daemons:
         deadline = time.monotonic() + _PATIENCE
         while not ready():
             if not self.memory.daemons[name].alive():
-                raise self._failure(name, "ended while starting")
+                raise self._ended(name)
             if time.monotonic() > deadline:
                 raise self._failure(name, f"gave no answer in {_PATIENCE:.0f} s")
             time.sleep(0.05)
@@ -168,6 +169,16 @@ class Daemons:
         except SandboxError:
             return False
         return True
+
+    def _check_nodes(self) -> None:
+        """Raises DaemonFailed for a slurmd that came up and went away again."""
+        for node in NODE_NAMES:
+            if not self.memory.daemons[node].alive():
+                raise self._ended(node)
+
+    def _ended(self, name: str) -> DaemonFailed:
+        how = last_word(self.memory.daemons[name])
+        return self._failure(name, f"ended while starting{', ' + how if how else ''}")
 
     def _failure(self, name: str, problem: str) -> DaemonFailed:
         """The error for daemon `name`, with whichever of its two logs says more."""

@@ -12,6 +12,8 @@ from pathlib import Path
 # Every process the sandbox starts carries this variable, so that slurmstepd is found too.
 MARK = "SLURM_ASSISTANT_SANDBOX"
 MARK_NODE = f"{MARK}_NODE"
+_statuses: dict[int, int] = {}
+"""How the children that were reaped ended: an exit status, or minus a signal's number."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,14 @@ def spawn(argv: Sequence[str], log: Path, env: Mapping[str, str]) -> Process:
     pid = os.posix_spawn(command[0], command, dict(env), file_actions=actions, setsid=True)
     stat = _stat(pid)
     return Process(pid, stat.started if stat else 0)
+
+
+def last_word(process: Process) -> str:
+    """``with exit status 1``, ``by SIGILL``: how a child of ours ended; empty for one that runs or was not ours."""
+    status = None if process.alive() else _statuses.get(process.pid)
+    if status is None:
+        return ""
+    return f"with exit status {status}" if status >= 0 else f"by {signal.Signals(-status).name}"
 
 
 def signal_all(processes: Iterable[Process], number: signal.Signals) -> None:
@@ -174,6 +184,8 @@ def _stat(pid: int) -> _Stat | None:
 
 def _reap(pid: int) -> None:
     try:
-        os.waitpid(pid, os.WNOHANG)
+        ended, status = os.waitpid(pid, os.WNOHANG)
     except ChildProcessError:
         return
+    if ended:
+        _statuses[pid] = os.waitstatus_to_exitcode(status)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from tools.slurm.sandbox.errors import SandboxError
 from tools.slurm.sandbox.programs import run
@@ -73,13 +73,20 @@ def resume_nodes(env: Mapping[str, str]) -> None:
                 raise
 
 
-def wait_nodes(env: Mapping[str, str], names: Collection[str], seconds: float) -> None:
-    """Return when slurmctld hears these nodes. Raises SandboxError naming those it does not hear."""
+def wait_nodes(
+    env: Mapping[str, str], names: Collection[str], seconds: float, check: Callable[[], None] = lambda: None
+) -> None:
+    """Return when slurmctld hears these nodes. Raises SandboxError naming those it does not hear, and why.
+
+    ``check`` is called in between: it raises when there is nothing left to wait for.
+    """
     deadline = time.monotonic() + seconds
     while silent := {name: state for name, state in node_states(env).items() if name in names and not answers(state)}:
+        check()
         if any(state in ("down", "inval") for state in silent.values()):
             resume_nodes(env)
         if time.monotonic() > deadline:
             listing = ", ".join(f"{name} is {state}" for name, state in silent.items())
-            raise SandboxError(f"after {seconds:.0f} s {listing}: see `scontrol show node`, its Reason")
+            why = run(["sinfo", "-h", "-R", "-o", "%N: %E"], env).strip() or "Slurm gives no reason"
+            raise SandboxError(f"after {seconds:.0f} s {listing} ({'; '.join(why.splitlines())})")
         time.sleep(0.1)

@@ -1,0 +1,124 @@
+"""The model under test: the assistant's own decider, with the ablations of a run and a probe in front of the model."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from assistant import app
+from assistant.errors import ConfigError
+from assistant.loop.decide import Decider, Decision, MessageMaker
+from assistant.loop.model import Message, OpenAIModel
+from assistant.loop.said import Said
+from evals.cases import Case
+from evals.options import Options
+from evals.probe import Cache, Probe, Streamed
+from evals.scorers import expected_calls
+from tools import BY_NAME
+from tools.base import Tool
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A decision with what was measured on the way; ``seconds`` as if no answer had come from the cache."""
+
+    decision: Decision
+    probe: Probe
+    seconds: float
+    ttft: float | None = None
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Safe to call from many threads: what a case changes is made for that case alone."""
+
+    decider: Decider
+    options: Options
+    cache: Cache | None = None
+
+    @property
+    def model(self) -> OpenAIModel:
+        assert isinstance(self.decider.model, OpenAIModel)
+        return self.decider.model
+
+    def __call__(self, case: Case, repeat: int) -> Asked:
+        """Raises ModelError when the model cannot be asked."""
+        streamed = Streamed(self.model._client) if self.options.stream else None
+        model = replace(self.model, extra=self.model.extra | _seed(self.model, repeat))
+        model = replace(model, _client=streamed) if streamed else model
+        watch = Probe(model, self.cache.of(case.id, repeat) if self.cache else None)
+        decider = _offering(replace(self.decider, model=watch), case, self.options.tools)
+        decision = app.Planner(decider)(case.request, user=case.user, is_admin=case.is_admin, now=case.now)
+        return Asked(decision, watch, decision.seconds + watch.saved, streamed.first if streamed else None)
+
+
+def subject(options: Options, say: app.Say = app.silent) -> Subject:
+    """Raises ConfigError for a setting that cannot be, ServingError or ModelError when there is no model."""
+    settings = app.load(model=options.model, model_name=options.model_name or None)
+    decider = app.decider(settings, say)
+    if not isinstance(decider.model, OpenAIModel):
+        raise ConfigError(f"model {options.model!r} has no endpoint to measure", "give the URL of a server")
+    model = replace(decider.model, extra=decider.model.extra | _extra(options))
+    if options.temperature is not None:
+        model.temperature = options.temperature
+    if options.max_tokens is not None:
+        model.max_tokens = options.max_tokens
+    model._client = _client(model, options.workers)
+    can = replace(decider.can, grounded=options.ground, repairs=decider.can.repairs if options.retry else 0)
+    about = {"url": model.url, "model": model.model, "extra": model.extra, "stream": options.stream}
+    about |= {"temperature": model.temperature, "max_tokens": model.max_tokens}
+    cached = Cache(options.cache, about) if options.cache else None
+    return Subject(replace(decider, model=model, can=can), options, cached)
+
+
+def _extra(options: Options) -> dict[str, Any]:
+    """What the ablations change in the body of a request."""
+    extra: dict[str, Any] = {} if options.constrain else {"response_format": {"type": "text"}}
+    if options.thinking is not None:
+        extra["chat_template_kwargs"] = {"enable_thinking": options.thinking}
+    return extra
+
+
+def _seed(model: OpenAIModel, repeat: int) -> dict[str, int]:
+    """Where answers are drawn by chance, each repeat has a seed of its own, the same in every run."""
+    return {"seed": repeat} if model.temperature > 0 else {}
+
+
+def _client(model: OpenAIModel, connections: int) -> Any:
+    """One client with a connection for each thread (httpx would keep 20 of them open)."""
+    import httpx
+
+    headers = {"Authorization": f"Bearer {model.api_key}"} if model.api_key else {}
+    limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
+    return httpx.Client(base_url=model.url, headers=headers, timeout=model.timeout, trust_env=False, limits=limits)
+
+
+def _offering(decider: Decider, case: Case, count: int | None) -> Decider:
+    """The decider with ``count`` tools: those that the case speaks of, and others drawn by its id."""
+    if count is None:
+        return decider
+    names = offered(case, count)
+    tools: Mapping[str, Tool] = {name: BY_NAME[name] for name in names}
+    make = _with_tools(decider.make_messages, names) if decider.can.writes else decider.make_messages
+    return replace(decider, tools=tools, make_messages=make)
+
+
+def offered(case: Case, count: int) -> tuple[str, ...]:
+    """Names in the usual order; what the case expects or forbids is always there, so that it stays the same case."""
+    needed = {call["tool"] for expect in case.expects for call in expected_calls(expect)} | case.forbid
+    others = sorted(BY_NAME.keys() - needed)
+    random.Random(case.id).shuffle(others)
+    chosen = needed | set(others[: max(0, count - len(needed))])
+    return tuple(name for name in BY_NAME if name in chosen)
+
+
+def _with_tools(make: MessageMaker, names: tuple[str, ...]) -> MessageMaker:
+    """The same prompt, with only these tools described in it."""
+
+    def messages(said: Said, history: list[Message]) -> list[Message]:
+        first, *rest = make(said, history)
+        return [{**first, "content": app.system_prompt(names)}, *rest]
+
+    return messages
