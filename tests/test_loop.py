@@ -299,6 +299,14 @@ SUBMIT = ("submit_job", {"script": "a.sh"})
         ("a.sh two hours or two days", SUBMIT, {}),
         ("a.sh excl, dont requeue it", SUBMIT, {"exclusive": True, "requeue": False}),
         ("a.sh, not exclusive", SUBMIT, {}),
+        ("./run -i in.dat with 2 cores", ("submit_job", {"command": "./run -i"}), {"command": "./run -i in.dat"}),
+        ("./run now. Thanks", ("submit_job", {"command": "./run"}), {}),
+        ("a.sh 11 pm tonight", ("submit_job", {"script": "a.sh", "begin": "tonight"}), {"begin": "11 pm tonight"}),
+        (
+            "a.sh tomorrow at 6:30",
+            ("submit_job", {"script": "a.sh", "begin": "tomorrow"}),
+            {"begin": "tomorrow at 6:30"},
+        ),
     ],
 )
 def test_what_is_said_outright_is_not_left_out(

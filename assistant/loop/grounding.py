@@ -12,7 +12,7 @@ from importlib.resources import files
 from typing import Any
 
 from assistant.loop.roles import addresses, candidates, hostlists, names, paths, relative_signs, users
-from assistant.loop.said import Said
+from assistant.loop.said import Said, maximal
 from tools.base import Call, Tool
 from tools.durations import read_memory, read_seconds
 
@@ -119,7 +119,7 @@ def _memory(tool: str, argument: str, spec: dict[str, Any], said: Said) -> dict[
 def _duration(tool: str, argument: str, spec: dict[str, Any], said: Said) -> dict[str, Any] | None:
     """The runs of words that read as a duration; a change of a limit has its sign in front."""
     signs = relative_signs(said) if tool == "resize_job" else ("",)
-    return _choice([sign + span.lstrip("+-") for span in said.duration_spans for sign in signs])
+    return _choice([sign + span.lstrip("+-") for span in maximal(said.duration_spans) for sign in signs])
 
 
 def _script(tool: str, argument: str, spec: dict[str, Any], said: Said) -> dict[str, Any] | None:

@@ -35,8 +35,31 @@ def complete(calls: tuple[Call, ...], said: Said) -> tuple[Call, ...]:
     if call.tool in RESOURCES:
         found |= _resources(call, said)
     fields = BY_NAME[call.tool].Arguments.model_fields
+    whole = {name: read(call.arguments[name], said) for name, read in WHOLE.items() if name in call.arguments}
+    call = Call(call.tool, {**call.arguments, **whole})
     missing = {name: value for name, value in found.items() if name in fields and name not in call.arguments}
     return (Call(call.tool, {**call.arguments, **missing}),)
+
+
+def whole_command(command: str, said: Said) -> str:
+    """A command with the options and files that follow it in the request: ``./solver -i`` → ``./solver -i in.dat``."""
+    _, found, rest = said.request.partition(command)
+    if not found or command in rest:
+        return command
+    more = re.match(_pattern("more_of_a_command"), rest)
+    return command + (more[0].rstrip(".") if more else "")
+
+
+def whole_moment(moment: str, said: Said) -> str:
+    """A moment with its hour: ``tonight`` → ``11 pm tonight``."""
+    before, found, after = said.request.partition(moment)
+    if not found or re.search(r"\d", moment):
+        return moment
+    first, last = _pattern("hour_before").search(before), _pattern("hour_after").search(after)
+    return (first[0] if first else "") + moment + (last[0] if last and not first else "")
+
+
+WHOLE = {"command": whole_command, "begin": whole_moment}
 
 
 def _resources(call: Call, said: Said) -> dict[str, Any]:

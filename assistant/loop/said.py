@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -56,6 +56,11 @@ _BARE_ID = re.compile(
     r"(?<!\S)(?:\d{5,}|\d{4,}(?=\s+\d))(?!\s*(?:m|s|h|min\w*|sec\w*|hours?|stunden|heures)\b)", re.IGNORECASE
 )
 """Inside a run of words that reads as a duration: a job's id that came before it."""
+_SMALLER_UNIT = re.compile(
+    r"[\s,]*(?:and |und |et |y )?\d+\s*"
+    r"(?:h|hrs?|hours?|m|mins?|minutes?|std|stunden?|minuten|heures?|horas?|minutos?|시간|분|小时|分钟)",
+    re.IGNORECASE,
+)
 _NO_MEMORY = re.compile(r"\d+g\.\d+gb(?![A-Za-z0-9])|\d+ t(?=[âa])|\d+ to(?= \d)|(?<![\d.])0(?![\d.])", re.IGNORECASE)
 """MIG profiles, "16 tâches", "1 to 9"."""
 _RANGE = re.compile(
@@ -172,6 +177,16 @@ class Said:
     def has(self, value: str) -> bool:
         """Whether the text carries ``value`` letter for letter, but for case and spaces."""
         return fold(value) in self.folded
+
+
+def maximal(spans: Iterable[str]) -> list[str]:
+    """The spans but those that go on ("2 days" of "2 days 12h")."""
+    found = list(spans)
+    return [span for span in found if not any(_goes_on(span, other) for other in found)]
+
+
+def _goes_on(span: str, other: str) -> bool:
+    return other != span and other.startswith(span) and bool(_SMALLER_UNIT.fullmatch(other[len(span) :]))
 
 
 def fold(text: str) -> str:
