@@ -165,6 +165,17 @@ def test_training_learns_and_continues_exactly_where_it_stopped(tmp_path: Path) 
         torch.testing.assert_close(second.adapter.values[key], values)
 
 
+def test_a_run_can_start_from_an_adapter(tmp_path: Path) -> None:
+    made = random_adapter(SHAPE, 4, 0.1)
+    adapters.write(tmp_path, made, {"base_sha256": "", "tools_sha256": "", "data_sha256": "", "recipe": {}})
+    read = Adapter(SHAPE, 4, 8.0, seed=9)
+    adapters.load(tmp_path, read)
+    for key in ("a", "b"):
+        assert torch.equal(read.values[key], made.values[key].half().float())
+    with pytest.raises(ValueError, match="rank 4, this run has rank 2"):
+        adapters.load(tmp_path, Adapter(SHAPE, 2, 4.0))
+
+
 def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
     Trainer(tiny_model(), tiny_samples(), Recipe(rank=4)).save(tmp_path / "checkpoint.pt")
     with pytest.raises(ValueError, match="'rank': 4"):
