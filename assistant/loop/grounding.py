@@ -11,6 +11,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from assistant.loop.counts import counts
 from assistant.loop.roles import addresses, candidates, hostlists, names, paths, relative_signs, users
 from assistant.loop.said import Said, maximal
 from tools.base import Call, Tool
@@ -91,7 +92,7 @@ def _narrow_one(tool: str, argument: str, spec: dict[str, Any], said: Said, lite
             return None
         return {"enum": choices} if argument == "job_id" else {**spec, "items": {"enum": choices}, "maxItems": 50}
     if argument in NUMBERS - {"nice"} and spec.get("type") == "integer":
-        return {"enum": [n for n in (said.counts if literal else said.numbers) if n <= MOST]}
+        return {"enum": [n for n in (counts(argument, said) if literal else said.numbers) if n <= MOST]}
     if argument in NAMES:
         return _choice(names(said))
     if argument == "states" and tool == "cancel_jobs":
@@ -133,7 +134,7 @@ def _name(tool: str, argument: str, spec: dict[str, Any], said: Said) -> dict[st
 
 def _hosts(tool: str, argument: str, spec: dict[str, Any], said: Said) -> dict[str, Any] | None:
     if spec.get("type") == "integer" or "integer" in str(spec.get("anyOf")):
-        return _choice([n for n in said.counts if n <= MOST])
+        return _choice([n for n in counts(argument, said) if n <= MOST])
     return _choice(hostlists(said)) or (None if tool in SUBMITTING else spec)
 
 

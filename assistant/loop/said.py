@@ -18,7 +18,7 @@ from tools.durations import number_words, read_memory, read_seconds
 from tools.values import read_gpu_type
 
 _CJK_SPAN = re.compile(r"([一二两兩三四五六七八九十半]+|\d+(?:\.\d+)?)\s*(个?半?小时|分钟|天|周|시간|일|분|주)")
-_MEASURES = re.compile(
+MEASURES = re.compile(
     r"\d+(?:[.,]\d+)?(?:\s*|-)(?:[kmgt]i?b?|gigs?|gigabytes?|giga|megs?|megabytes?|teras?|terabytes?|go|mo|"
     r"m|min|mins|minutes?|minuten|minutos?|h|hr|hrs|hours?|std|stunden?|heures?|horas?|d|days?|tage?n?|jours?|d[ií]as?|"
     r"w|weeks?|wochen?|semaines?|semanas?|s|secs?|seconds?|sekunden?|시간|일|분|주|小时|个小时|天|分钟|周|%|am|pm|uhr)(?!\w)|"
@@ -28,7 +28,7 @@ _MEASURES = re.compile(
 Reading = TypeVar("Reading", int, str)
 MAX_WORDS = 240
 _WORD = re.compile(r"[^\s,;:!?()\"'`<>|]+(?:\[[\d,\-:%]+\][\w.\-]*)*")
-_GPU = re.compile(
+GPU = re.compile(
     r"(?:(?<![A-Za-z0-9])|(?<=\dx))(?:[abhlvtp]\d{1,4}[a-z]{0,2}|[ag]h?\d{2,3}|gb\d{3}|gh\d{3}|"
     r"mi\d{3}[a-z]?|l40s?|rtx[ _-]?\w+|k80|titan\w*)"
     r"(?:[ _]\d+g\.\d+gb)?s?(?![A-Za-z0-9])|(?<![A-Za-z0-9.])\d+g\.\d+gb(?![A-Za-z0-9])",
@@ -115,8 +115,8 @@ class Said:
 
     @cached_property
     def counts(self) -> tuple[int, ...]:
-        """Numbers that can count something: not those that stand only in times, dates and amounts of memory."""
-        return Said(_MEASURES.sub(" ¤ ", self.request), self.about, self.now).numbers
+        """Numbers that can count something: not those of times, dates, amounts of memory and GPU types."""
+        return Said(MEASURES.sub(" ¤ ", GPU.sub("gpu", self.request)), self.about, self.now).numbers
 
     @cached_property
     def job_ids(self) -> tuple[str, ...]:
@@ -143,7 +143,7 @@ class Said:
 
     @cached_property
     def gpu_types(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(read_gpu_type(match) for match in _GPU.findall(self.text)))
+        return tuple(dict.fromkeys(read_gpu_type(match) for match in GPU.findall(self.text)))
 
     @cached_property
     def scripts(self) -> tuple[str, ...]:
@@ -158,7 +158,7 @@ class Said:
         return tuple(
             span
             for span in spans
-            if (bare or not span.isdigit()) and not _GPU.search(span) and not _BARE_ID.search(span)
+            if (bare or not span.isdigit()) and not GPU.search(span) and not _BARE_ID.search(span)
         )
 
     @cached_property

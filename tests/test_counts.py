@@ -1,0 +1,32 @@
+"""A number counts the thing whose word stands beside it (assistant/loop/counts.py)."""
+
+from __future__ import annotations
+
+import pytest
+
+from assistant.loop.counts import counts
+from assistant.loop.said import Said
+
+CASES = {
+    "submit train.sh on 2 nodes with 8 h100s each for 4 hours": {"nodes": [1, 2], "gpus_per_node": [1, 8]},
+    "8 h100 nodes": {"nodes": [1, 8], "gpus": [1]},
+    "nodes=4 gpus/node=8 16 cores": {"nodes": [1, 4], "gpus_per_node": [1, 8], "cpus_per_task": [1, 16]},
+    "--nodes=2 --ntasks-per-node=4 --gpus-per-node=h100:8": {"nodes": [1, 2], "ntasks": [1, 4], "gpus": [1, 8]},
+    "2 nodes 8 gpus": {"nodes": [1, 2], "gpus": [1, 8]},
+    "4x h100, 6 ranks": {"gpus": [1, 4], "ntasks": [1, 6], "nodes": [1]},
+    "zwei Knoten mit je 4 GPUs": {"nodes": [1, 2], "gpus_per_node": [1, 4]},
+    "노드 2개에 h100 8장씩": {"nodes": [1, 2], "gpus_per_node": [1, 8]},
+    "2 个节点, 每个节点 4 张 a100": {"gpus_per_node": [1, 4]},
+    "4 of them, please": {"nodes": [1, 4], "gpus": [1, 4], "lines": [1, 4]},
+    "last 50 lines of the log, it had 3 nodes": {"lines": [1, 50], "nodes": [1, 3]},
+}
+
+
+@pytest.mark.parametrize("request_text", CASES)
+def test_a_number_is_offered_only_for_what_it_counts(request_text: str) -> None:
+    wanted = CASES[request_text]
+    assert {name: counts(name, Said(request_text)) for name in wanted} == wanted
+
+
+def test_the_digits_of_a_gpu_type_and_of_a_measure_count_nothing() -> None:
+    assert counts("nodes", Said("an h100 with 80 GB for 12 hours")) == [1]
