@@ -31,6 +31,10 @@ _AHEAD = re.compile(
 )
 
 
+MOST_YEARS = 50
+"""Further away than that, a number was no year ("the 5000 jobs")."""
+
+
 def iso(moment: datetime) -> str:
     """``2026-11-20T00:00:00``: what Slurm's options and the contract use."""
     return moment.replace(microsecond=0, tzinfo=None).isoformat()
@@ -59,7 +63,7 @@ def read_moment(text: str, now: datetime, *, edge: Edge = "start", ahead: bool =
     while moment is None and (shorter := _LEAD.sub("", plain)) != plain:
         plain = shorter
         moment = _read_clockless(plain, now, edge, ahead)
-    if moment is None:
+    if moment is None or abs(moment.year - now.year) > MOST_YEARS:
         raise ValueError(f"{text!r} is not a time; write 2026-11-20T18:00, 'yesterday', 'last week' or 'monday 9am'")
     return moment
 

@@ -30,6 +30,11 @@ def counts(argument: str, said: Said) -> list[int]:
     return [n for n in said.counts if n == 1 or n not in units or any(not u or u & wanted for u in units[n])]
 
 
+def counted(unit: str, said: Said) -> list[int]:
+    """The numbers that stand beside the words of ``unit`` (a key of ``[units]``) and of no other, each once."""
+    return [n for n, places in _units(said.request).items() if any(units == {unit} for units in places)]
+
+
 @cache
 def _units(request: str) -> dict[int, list[frozenset[str]]]:
     """Number → for each place where it stands, the units beside it (none: it can count anything)."""

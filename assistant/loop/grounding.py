@@ -12,7 +12,7 @@ from importlib.resources import files
 from typing import Any
 
 from assistant.loop.counts import counts
-from assistant.loop.roles import addresses, candidates, hostlists, names, paths, relative_signs, users
+from assistant.loop.roles import addresses, candidates, hostlists, images, names, paths, relative_signs, users
 from assistant.loop.said import Said, maximal
 from tools.base import Call, Tool
 from tools.durations import read_memory, read_seconds
@@ -146,6 +146,10 @@ def _path(tool: str, argument: str, spec: dict[str, Any], said: Said) -> dict[st
     return _choice(paths(said)) or spec
 
 
+def _image(tool: str, argument: str, spec: dict[str, Any], said: Said) -> dict[str, Any] | None:
+    return _choice(images(said)) or spec
+
+
 def _address(tool: str, argument: str, spec: dict[str, Any], said: Said) -> dict[str, Any] | None:
     return _choice(addresses(said))
 
@@ -156,7 +160,7 @@ _COPIED: dict[str, Narrower] = {
     "script": _script,
     "user": _user,
     "working_directory": _path,
-    "container_image": _path,
+    "container_image": _image,
     "mail_user": _address,
     **dict.fromkeys(NAMES, _name),
     **dict.fromkeys(("nodes", "nodelist", "exclude"), _hosts),

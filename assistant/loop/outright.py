@@ -7,11 +7,13 @@ is nothing to judge. Only what is missing is filled in, and only where the reque
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
-from assistant.loop.roles import called, rules
-from assistant.loop.said import Said
+from assistant.loop.counts import counted
+from assistant.loop.roles import called, is_common, plainly, rules
+from assistant.loop.said import Said, maximal
 from tools import BY_NAME
 from tools.base import Call
 from tools.durations import number_words
@@ -19,6 +21,12 @@ from tools.durations import number_words
 NAMED = ("partition", "account", "qos")
 RESOURCES = ("submit_job", "estimate_start")
 MEMORIES = ("mem", "mem_per_cpu", "mem_per_gpu")
+COUNTED = {
+    "gpu": ("gpus", "gpus_per_node"),
+    "cpu": ("cpus_per_task", "ntasks", "ntasks_per_node", "cpus_per_gpu"),
+    "task": ("ntasks", "ntasks_per_node", "cpus_per_task", "array"),
+}
+"""What a number beside the unit means, and the arguments that may hold it already."""
 OTHER_TIMES = frozenset({"begin", "signal", "array", "dependency", "time_limit"})
 """Beside one of these a duration may be something else than the time limit."""
 
@@ -30,19 +38,41 @@ def complete(calls: tuple[Call, ...], said: Said) -> tuple[Call, ...]:
     """
     if len(calls) != 1 or calls[0].tool == "update_job" or _matches("several", said.request):
         return calls
-    call = calls[0]
-    found = {slot: only for slot in NAMED if (only := _only(called(slot, said)))}
+    call = _delayed(_whole(calls[0], said), said)
+    around = replace(said, request=said.request.replace(call.arguments.get("command", "\0"), " ¤ "))
+    found: dict[str, Any] = {slot: _only(called(slot, around)) for slot in NAMED}
+    found["user"] = _only([name for name in re.findall(_pattern("user"), said.folded) if not is_common(name)])
     if call.tool in RESOURCES:
-        found |= _resources(call, said)
+        found |= _resources(call, around)
     fields = BY_NAME[call.tool].Arguments.model_fields
-    whole = {name: read(call.arguments[name], said) for name, read in WHOLE.items() if name in call.arguments}
-    call = Call(call.tool, {**call.arguments, **whole})
-    missing = {name: value for name, value in found.items() if name in fields and name not in call.arguments}
+    missing = {
+        name: value for name, value in found.items() if value != "" and name in fields and name not in call.arguments
+    }
     return (Call(call.tool, {**call.arguments, **missing}),)
 
 
+def _whole(call: Call, said: Said) -> Call:
+    whole = {name: read(call.arguments[name], said) for name, read in WHOLE.items() if name in call.arguments}
+    return Call(call.tool, {**call.arguments, **whole})
+
+
+def _delayed(call: Call, said: Said) -> Call:
+    """ "Two hours from now" is when a job begins, and no limit of its time."""
+    if call.tool != "submit_job" or "begin" in call.arguments:
+        return call
+    for span in maximal(said.duration_spans):
+        if re.search(re.escape(span) + r"\s+" + rules()["outright"]["later"], said.request, re.IGNORECASE):
+            rest = {name: value for name, value in call.arguments.items() if (name, value) != ("time_limit", span)}
+            return Call(call.tool, {**rest, "begin": f"{span} from now"})
+    return call
+
+
 def whole_command(command: str, said: Said) -> str:
-    """A command with the options and files that follow it in the request: ``./solver -i`` → ``./solver -i in.dat``."""
+    """A command with the options and files that follow it in the request: ``./solver -i`` → ``./solver -i in.dat``;
+    the one that stands between backquotes, where one does."""
+    quoted = _only(re.findall(r"`([^`\n]+)`", said.request))
+    if quoted and command not in quoted:
+        return quoted
     _, found, rest = said.request.partition(command)
     if not found or command in rest:
         return command
@@ -59,7 +89,13 @@ def whole_moment(moment: str, said: Said) -> str:
     return (first[0] if first else "") + moment + (last[0] if last and not first else "")
 
 
-WHOLE = {"command": whole_command, "begin": whole_moment}
+def whole_mounts(mounts: str, said: Said) -> str:
+    """A mount with both of its ends: ``/data`` → ``/lustre/data:/data`` of "mount /lustre/data at /data"."""
+    pairs = [":".join(pair) for pair in _pattern("mounts").findall(said.request)]
+    return ",".join(pairs) if mounts in {end for pair in pairs for end in pair.split(":")} else mounts
+
+
+WHOLE = {"command": whole_command, "begin": whole_moment, "container_mounts": whole_mounts}
 
 
 def _resources(call: Call, said: Said) -> dict[str, Any]:
@@ -71,9 +107,30 @@ def _resources(call: Call, said: Said) -> dict[str, Any]:
         found["time_limit"] = time_limit
     if not any(name in call.arguments for name in MEMORIES) and (mem := _only(_longest(said.memory_spans, "memory"))):
         found["mem"] = mem
+    found |= _counts(call, said) | _places(call, said)
     if _matches("exclusive", said.request) and not _matches("not_exclusive", said.request):
         found["exclusive"] = True
     return found | ({"requeue": False} if _matches("no_requeue", said.request) else {})
+
+
+def _counts(call: Call, said: Said) -> dict[str, Any]:
+    """GPUs, CPUs and tasks where the request counts each once and no call has them; shares of a node are left alone."""
+    if _matches("shares", said.request):
+        return {}
+    return {
+        names[0]: int(number)
+        for unit, names in COUNTED.items()
+        if not any(name in call.arguments for name in names)
+        and (number := _only([str(n) for n in counted(unit, said)]))
+    }
+
+
+def _places(call: Call, said: Said) -> dict[str, Any]:
+    """ "on bigmem"; "go to /scratch/x and run …"."""
+    found = {"partition": _only(plainly("partition", said))}
+    if not _matches("contained", said.request):
+        found["working_directory"] = _only(re.findall(_pattern("directory"), said.request))
+    return {name: value for name, value in found.items() if value}
 
 
 def _longest(spans: tuple[str, ...], kind: str) -> list[str]:

@@ -109,6 +109,18 @@ def called(slot: str, said: Said) -> list[str]:
     return _once(word.text for word in words(said) if slots()[slot].takes(word) and _owned(word, [slot]))
 
 
+def plainly(slot: str, said: Said) -> list[str]:
+    """Names of the cluster, or such as are the same everywhere, after a word that leads to one ("on bigmem")."""
+    wanted, known = slots()[slot], said.known.get(slot, frozenset())
+    either = re.compile(rules()["outright"]["either"])
+    led = [word for word in words(said) if wanted.lead.fullmatch(word.before)]
+    return _once(
+        word.text
+        for word in led
+        if word.text in known or (wanted.known.fullmatch(fold(word.text)) and not either.fullmatch(fold(word.text)))
+    )
+
+
 def _owned(word: Word, slots: Iterable[str] = ()) -> bool:
     owners = [rules()["owns"][slot] for slot in slots or rules()["owns"]]
     return any(re.fullmatch(o, beside, re.IGNORECASE) for o in owners for beside in (word.before, word.after))
@@ -125,9 +137,18 @@ def users(said: Said) -> list[str]:
     return (["me"] if first_person else []) + [name for name in names(said) if not name[0].isdigit()]
 
 
+def images(said: Said) -> list[str]:
+    """Words that look like a container image by an ending, a tag or a registry; else whatever can be a path."""
+    return _matching("image", said) or paths(said)
+
+
 def paths(said: Said) -> list[str]:
-    """Words that can be a directory or an image: with a slash, a colon or an image's ending, or called one."""
-    pattern = re.compile(rules()["words"]["path"], re.IGNORECASE)
+    """Words that can be a directory: with a slash, a colon or an image's ending, or called one."""
+    return _matching("path", said)
+
+
+def _matching(kind: str, said: Said) -> list[str]:
+    pattern = re.compile(rules()["words"][kind], re.IGNORECASE)
     found = (word.rstrip(".,:").rpartition("=")[2] for word in _RAW.findall(said.request))
     return _once(word for word in found if pattern.fullmatch(word))
 
