@@ -17,7 +17,6 @@ from assistant.loop.conversation import Conversation
 from assistant.loop.decide import Capabilities, Decider
 from assistant.loop.grounding import narrow, ungrounded
 from assistant.loop.ladder import Rung, climb
-from assistant.loop.outright import complete
 from assistant.loop.said import Said
 from tests.scripted import RecordingExecutor, ScriptedModel, calls
 from tools import BY_NAME
@@ -282,35 +281,3 @@ def test_a_name_of_the_cluster_needs_no_rule() -> None:
 )
 def test_one_thing_done_to_several_jobs_is_one_call(made: list[tuple[str, dict[str, object]]], meant: int) -> None:
     assert len(merged(tuple(Call(*call) for call in made))) == meant
-
-
-SUBMIT = ("submit_job", {"script": "a.sh"})
-
-
-@pytest.mark.parametrize(
-    ("text", "made", "added"),
-    [
-        ("a.sh on the gpu partition", SUBMIT, {"partition": "gpu"}),
-        ("a.sh on the cpu partition, I said", ("submit_job", {"script": "a.sh", "partition": "gpu"}), {}),
-        ("a.sh on the gpu partition; b.sh too", SUBMIT, {}),
-        ("put 4711 from the gpu partition into cpu", ("update_job", {"job_id": "4711"}), {}),
-        ("a.sh, 16 nodes, 64 GB, two days", SUBMIT, {"nodes": 16, "mem": "64 GB", "time_limit": "two days"}),
-        ("a.sh on a 3g.20gb slice, two hours from now", SUBMIT, {}),
-        ("a.sh two hours or two days", SUBMIT, {}),
-        ("a.sh excl, dont requeue it", SUBMIT, {"exclusive": True, "requeue": False}),
-        ("a.sh, not exclusive", SUBMIT, {}),
-        ("./run -i in.dat with 2 cores", ("submit_job", {"command": "./run -i"}), {"command": "./run -i in.dat"}),
-        ("./run now. Thanks", ("submit_job", {"command": "./run"}), {}),
-        ("a.sh 11 pm tonight", ("submit_job", {"script": "a.sh", "begin": "tonight"}), {"begin": "11 pm tonight"}),
-        (
-            "a.sh tomorrow at 6:30",
-            ("submit_job", {"script": "a.sh", "begin": "tomorrow"}),
-            {"begin": "tomorrow at 6:30"},
-        ),
-    ],
-)
-def test_what_is_said_outright_is_not_left_out(
-    text: str, made: tuple[str, dict[str, object]], added: dict[str, object]
-) -> None:
-    done = complete((Call(*made),), said(text))[0].arguments
-    assert done == {**made[1], **added}

@@ -10,32 +10,72 @@ from assistant.loop.outright import complete
 from assistant.loop.said import Said
 from tools.base import Call
 
-SUBMIT = {
-    "run a.sh on bigmem": ({"script": "a.sh"}, {"partition": "bigmem"}),
-    "run a.sh on a cpu node": ({"script": "a.sh"}, {}),
-    "a.sh, 4 gpus, 16 cores": ({"script": "a.sh"}, {"gpus": 4, "cpus_per_task": 16}),
-    "a.sh, 4 gpus on each of 2 nodes": ({"script": "a.sh", "gpus_per_node": 4}, {"nodes": 2}),
-    "stress --cpu 64 with 2 gpus": ({"command": "stress --cpu 64"}, {"gpus": 2}),
-    "a.sh with 8 ranks": ({"script": "a.sh"}, {"ntasks": 8}),
-    "go to /scratch/x/run and start a.sh there": ({"script": "a.sh"}, {"working_directory": "/scratch/x/run"}),
-    "log of a.sh goes to /scratch/x/run.log": ({"script": "a.sh"}, {}),
-    "a.sh in the image ./x.sqsh, data from /raw": ({"script": "a.sh"}, {}),
-    "start a.sh two hours from now": ({"script": "a.sh", "time_limit": "two hours"}, {"begin": "two hours from now"}),
-    "just a second ago I said: a.sh": ({"script": "a.sh"}, {}),
-}
+SUBMIT = ("submit_job", {"script": "a.sh"})
 
 
-@pytest.mark.parametrize("text", SUBMIT)
-def test_what_is_missing_is_filled_in(text: str) -> None:
-    given, added = SUBMIT[text]
-    (call,) = complete((Call("submit_job", dict(given)),), Said(text))
-    kept = {name: value for name, value in given.items() if not (name == "time_limit" and "begin" in added)}
-    assert call.arguments == {**kept, **added}
+@pytest.mark.parametrize(
+    ("text", "made", "added"),
+    [
+        ("a.sh on the gpu partition", SUBMIT, {"partition": "gpu"}),
+        ("a.sh on the cpu partition, I said", ("submit_job", {"script": "a.sh", "partition": "gpu"}), {}),
+        ("a.sh on the gpu partition; b.sh too", SUBMIT, {}),
+        ("put 4711 from the gpu partition into cpu", ("update_job", {"job_id": "4711"}), {}),
+        ("a.sh, 16 nodes, 64 GB, two days", SUBMIT, {"nodes": 16, "mem": "64 GB", "time_limit": "two days"}),
+        ("a.sh on a 3g.20gb slice, two hours from now", SUBMIT, {"gpus": 1, "begin": "two hours from now"}),
+        ("a.sh two hours or two days", SUBMIT, {}),
+        ("a.sh excl, dont requeue it", SUBMIT, {"exclusive": True, "requeue": False}),
+        ("a.sh, not exclusive", SUBMIT, {}),
+        (
+            "./run -i in.dat with 2 cores",
+            ("submit_job", {"command": "./run -i"}),
+            {"command": "./run -i in.dat", "cpus_per_task": 2},
+        ),
+        ("./run now. Thanks", ("submit_job", {"command": "./run"}), {}),
+        ("a.sh 11 pm tonight", ("submit_job", {"script": "a.sh", "begin": "tonight"}), {"begin": "11 pm tonight"}),
+        (
+            "a.sh tomorrow at 6:30",
+            ("submit_job", {"script": "a.sh", "begin": "tomorrow"}),
+            {"begin": "tomorrow at 6:30"},
+        ),
+        ("run a.sh on bigmem", SUBMIT, {"partition": "bigmem"}),
+        ("run a.sh on a cpu node", SUBMIT, {}),
+        ("a.sh, 4 gpus, 16 cores", SUBMIT, {"gpus": 4, "cpus_per_task": 16}),
+        ("a.sh, 4 gpus on each of 2 nodes", ("submit_job", {"gpus_per_node": 4}), {"nodes": 2}),
+        ("stress --cpu 64 with 2 gpus", ("submit_job", {"command": "stress --cpu 64"}), {"gpus": 2}),
+        ("a.sh with 8 ranks", SUBMIT, {"ntasks": 8}),
+        ("go to /scratch/x/run and start a.sh there", SUBMIT, {"working_directory": "/scratch/x/run"}),
+        ("log of a.sh goes to /scratch/x/run.log", SUBMIT, {}),
+        ("a.sh in the image ./x.sqsh, data from /raw", SUBMIT, {}),
+        ("just a second ago I said: a.sh", SUBMIT, {}),
+        ("a.sh, dont requeue", ("submit_job", {"requeue": True}), {"requeue": False}),
+        ("what has user njoroge got queued", ("list_jobs", {}), {"user": "njoroge"}),
+        ("is any user on that node", ("list_jobs", {}), {}),
+    ],
+)
+def test_what_is_said_outright_is_not_left_out(
+    text: str, made: tuple[str, dict[str, Any]], added: dict[str, Any]
+) -> None:
+    (call,) = complete((Call(*made),), Said(text))
+    assert call.arguments == {**made[1], **added}
+
+
+def test_what_is_said_to_be_a_moment_is_no_limit() -> None:
+    made = Call("submit_job", {"script": "a.sh", "time_limit": "two hours"})
+    (call,) = complete((made,), Said("start a.sh two hours from now"))
+    assert call.arguments == {"script": "a.sh", "begin": "two hours from now"}
+
+
+def test_pasted_directives_of_a_script_that_is_named_ask_for_nothing() -> None:
+    pasted = "send a.sh with account hep, 30 minutes\n#SBATCH --account=old\n#SBATCH --nodes=8\n#SBATCH -t 10:00"
+    made = Call("submit_job", {"script": "a.sh", "account": "hep", "nodes": 8, "time_limit": "10:00"})
+    (call,) = complete((made,), Said(pasted))
+    assert call.arguments == {"script": "a.sh", "account": "hep", "time_limit": "30 minutes"}
 
 
 WHOLE: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "run `hostname -f` in ./x.sqsh": ({"command": "./x.sqsh"}, {"command": "hostname -f"}),
     "run ./solver -i in.dat now": ({"command": "./solver -i"}, {"command": "./solver -i in.dat"}),
+    "drain n1 por cambio de disco": ({"nodes": "n1", "reason": "disco"}, {"nodes": "n1", "reason": "cambio de disco"}),
     "python a.py, mount /lustre/data at /data": (
         {"command": "python a.py", "container_mounts": "/data"},
         {"command": "python a.py", "container_mounts": "/lustre/data:/data"},
@@ -46,15 +86,8 @@ WHOLE: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 @pytest.mark.parametrize("text", WHOLE)
 def test_what_was_cut_short_is_made_whole(text: str) -> None:
     given, whole = WHOLE[text]
-    (call,) = complete((Call("submit_job", given),), Said(text))
+    (call,) = complete((Call("drain_node" if "nodes" in given else "submit_job", given),), Said(text))
     assert call.arguments == whole
-
-
-def test_a_user_who_is_called_one() -> None:
-    (call,) = complete((Call("list_jobs", {}),), Said("what has user njoroge got queued"))
-    assert call.arguments == {"user": "njoroge"}
-    (call,) = complete((Call("list_jobs", {}),), Said("is any user on that node"))
-    assert call.arguments == {}
 
 
 def test_several_things_are_left_to_the_model() -> None:

@@ -31,6 +31,9 @@ _AHEAD = re.compile(
 )
 
 
+_HOUR_OF_DAY = re.compile(
+    r"(?P<lead>à|a las|at|um|ab|gegen|vers)?\s*(?P<hour>[01]?\d|2[0-3])\s?(?P<unit>h|uhr)\s?(?P<minute>[0-5]\d)?"
+)
 MOST_YEARS = 50
 """Further away than that, a number was no year ("the 5000 jobs")."""
 
@@ -51,6 +54,8 @@ def read_moment(text: str, now: datetime, *, edge: Edge = "start", ahead: bool =
         r"^(?:the )?(first|second|third) of (?=[a-z]+$)", lambda m: {"f": "1 ", "s": "2 ", "t": "3 "}[m[1][0]], plain
     )
     plain = re.sub(r"^(?:the )?past (day|week|month)$", r"last 1 \1", plain).replace("1 month", "30 days")
+    if ahead and (moment := _next_time_of_day(plain, now)):
+        return moment
     if ahead and (seconds := _try_seconds(_ahead_span(plain))):
         return now + timedelta(seconds=seconds)
     if not ahead and (span := _SPAN.match(plain)) and (seconds := _try_seconds(span[1], bare_unit=False)):
@@ -84,6 +89,20 @@ def _named_period(plain: str, now: datetime) -> tuple[datetime, datetime] | None
         start = start if match[2] or start <= now else start.replace(year=start.year - 1)
         return start, _start_of("quarter", start + timedelta(days=95))
     return None
+
+
+def _next_time_of_day(plain: str, now: datetime) -> datetime | None:
+    """The next midnight, or the next "19h", "20 Uhr", "à 8h": hours of a clock, where "8h" alone would be a span."""
+    if re.fullmatch(r"midnight(?: tonight)?|tonight at midnight", plain):
+        hour, minute = 0, 0
+    elif match := _HOUR_OF_DAY.fullmatch(plain):
+        hour, minute = int(match["hour"]), int(match["minute"] or 0)
+        if hour < 13 and not match["lead"] and match["unit"] == "h":
+            return None
+    else:
+        return None
+    moment = now.replace(hour=hour, minute=minute, second=0, microsecond=0)
+    return moment if moment > now else moment + timedelta(days=1)
 
 
 def _ahead_span(plain: str) -> str:

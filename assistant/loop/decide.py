@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from assistant.loop import wording
 from assistant.loop.action import Action, action_schema
-from assistant.loop.grounding import Banned, narrow
+from assistant.loop.grounding import Banned, narrow, questions
 from assistant.loop.ladder import Climb, Rung, climb
 from assistant.loop.model import ChatModel, Completion, Message
 from assistant.loop.said import Said
@@ -93,7 +93,7 @@ class Decider:
         )
         if self.can.writes:
             return action_schema(schemas)
-        return action_schema(schemas, ask=tuple(wording.ASK), reply=tuple(wording.REPLY))
+        return action_schema(schemas, ask=questions(said), reply=tuple(wording.REPLY))
 
 
 def _feedback(rung: Climb) -> list[Message]:

@@ -12,8 +12,9 @@ from importlib.resources import files
 from typing import Any
 
 from assistant.loop.counts import counts
-from assistant.loop.roles import addresses, candidates, hostlists, images, names, paths, relative_signs, users
+from assistant.loop.roles import addresses, candidates, hostlists, images, names, paths, relative_signs, rules, users
 from assistant.loop.said import Said, maximal
+from assistant.loop.wording import ASK
 from tools.base import Call, Tool
 from tools.durations import read_memory, read_seconds
 
@@ -25,7 +26,7 @@ NAMES = {"partition", "account", "qos", "job_name", "name", "node", "reservation
 IDS = {"job_id", "job_ids"}
 TIMES = {"time_limit"}
 MEMORIES = {"mem", "mem_per_cpu", "mem_per_gpu"}
-GPUS = {"gpus", "gpus_per_node", "cpus_per_gpu", "mem_per_gpu"}
+GPUS = {"gpus", "gpus_per_node"}
 MOMENTS = {"since", "until", "start", "end", "begin"}
 SUBMITTING = {"submit_job", "estimate_start"}
 MOST = 9_999
@@ -174,6 +175,18 @@ def _job_ids(tool: str, said: Said) -> list[str]:
     return [i for i in said.job_ids if ranges or "-" not in i or "[" in i] + earlier
 
 
+def questions(said: Said) -> tuple[str, ...]:
+    """The keys of ``wording.ASK`` but those that the request answers: no "which job?" where a job is named."""
+    answered = set()
+    if any(len(job.partition("_")[0]) > 3 for job in said.job_ids) or re.search(
+        rules()["ask"]["all_jobs"], said.folded
+    ):
+        answered.add("which_job")
+    if said.scripts:
+        answered.add("what_to_run")
+    return tuple(key for key in ASK if key not in answered)
+
+
 def ungrounded(call: Call, said: Said) -> list[Violation]:
     """Arguments of ``call`` (as the model wrote them) that carry something nobody said."""
     return [
@@ -234,7 +247,8 @@ def _is_text(value: str, said: Said) -> bool:
     if said.has(value):
         return True
     known = {*_parts(said.text), *map(str, said.numbers), *_GLUE}
-    return all(part in known or part.lstrip("0") in known for part in _parts(re.sub(r"\$\d", "", value)))
+    parts = _parts(re.sub(r"\$\d", "1", value))
+    return bool(parts) and all(part in known or part.lstrip("0") in known for part in parts)
 
 
 def _parts(text: str) -> list[str]:

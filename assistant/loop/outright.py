@@ -27,6 +27,8 @@ COUNTED = {
     "task": ("ntasks", "ntasks_per_node", "cpus_per_task", "array"),
 }
 """What a number beside the unit means, and the arguments that may hold it already."""
+MOST_WORDS = 6
+"""Of a reason, before the part that a model copied."""
 OTHER_TIMES = frozenset({"begin", "signal", "array", "dependency", "time_limit"})
 """Beside one of these a duration may be something else than the time limit."""
 
@@ -36,9 +38,12 @@ def complete(calls: tuple[Call, ...], said: Said) -> tuple[Call, ...]:
 
     Not for a change of a job, where a name may be the old one or the new one.
     """
-    if len(calls) != 1 or calls[0].tool == "update_job" or _matches("several", said.request):
+    if len(calls) != 1 or calls[0].tool == "update_job":
         return calls
-    call = _delayed(_whole(calls[0], said), said)
+    call, said = _own_words(calls[0], said)
+    if _matches("several", said.request):
+        return (call,)
+    call = _delayed(_whole(call, said), said)
     around = replace(said, request=said.request.replace(call.arguments.get("command", "\0"), " ¤ "))
     found: dict[str, Any] = {slot: _only(called(slot, around)) for slot in NAMED}
     found["user"] = _only([name for name in re.findall(_pattern("user"), said.folded) if not is_common(name)])
@@ -48,7 +53,27 @@ def complete(calls: tuple[Call, ...], said: Said) -> tuple[Call, ...]:
     missing = {
         name: value for name, value in found.items() if value != "" and name in fields and name not in call.arguments
     }
+    if "requeue" in fields and _matches("no_requeue", around.request):
+        missing["requeue"] = False
     return (Call(call.tool, {**call.arguments, **missing}),)
+
+
+def _own_words(call: Call, said: Said) -> tuple[Call, Said]:
+    """Beside the name of its file, a script's pasted #SBATCH lines ask for nothing: they stand in the file already."""
+    own = re.sub(r"(?m)^\s*#SBATCH.*$", "", said.request).strip()
+    by_name = call.arguments.get("script", "\n").count("\n") == 0
+    if not by_name or "#SBATCH" not in said.request or _matches("directives_wanted", own):
+        return call, said
+    said = replace(said, request=own)
+    kept = {name: value for name, value in call.arguments.items() if isinstance(value, bool) or _in(value, said)}
+    return Call(call.tool, kept), said
+
+
+def _in(value: Any, said: Said) -> bool:
+    """Whether the words are there, whole ("8" is not in "h800")."""
+    if isinstance(value, int):
+        return str(value) in re.findall(r"(?<![\w.])\d+", said.request) or (value > 1 and value in said.numbers)
+    return bool(re.search(rf"(?<![\w.]){re.escape(str(value))}(?![\w])", said.request, re.IGNORECASE))
 
 
 def _whole(call: Call, said: Said) -> Call:
@@ -89,13 +114,21 @@ def whole_moment(moment: str, said: Said) -> str:
     return (first[0] if first else "") + moment + (last[0] if last and not first else "")
 
 
+def whole_reason(reason: str, said: Said) -> str:
+    """A reason from its first word on: ``disk`` → ``broken disk`` of "because of a broken disk"."""
+    before, found, _ = said.request.partition(reason)
+    lead = list(_pattern("reason_lead").finditer(before))
+    more = before[lead[-1].end() :] if found and lead else ""
+    return more + reason if len(more.split()) <= MOST_WORDS and not re.search(r"[^\w\s\-/]", more) else reason
+
+
 def whole_mounts(mounts: str, said: Said) -> str:
     """A mount with both of its ends: ``/data`` → ``/lustre/data:/data`` of "mount /lustre/data at /data"."""
     pairs = [":".join(pair) for pair in _pattern("mounts").findall(said.request)]
     return ",".join(pairs) if mounts in {end for pair in pairs for end in pair.split(":")} else mounts
 
 
-WHOLE = {"command": whole_command, "begin": whole_moment, "container_mounts": whole_mounts}
+WHOLE = {"command": whole_command, "begin": whole_moment, "container_mounts": whole_mounts, "reason": whole_reason}
 
 
 def _resources(call: Call, said: Said) -> dict[str, Any]:
@@ -110,7 +143,7 @@ def _resources(call: Call, said: Said) -> dict[str, Any]:
     found |= _counts(call, said) | _places(call, said)
     if _matches("exclusive", said.request) and not _matches("not_exclusive", said.request):
         found["exclusive"] = True
-    return found | ({"requeue": False} if _matches("no_requeue", said.request) else {})
+    return found
 
 
 def _counts(call: Call, said: Said) -> dict[str, Any]:

@@ -65,10 +65,10 @@ def problems(example: Example) -> list[str]:
     """What is wrong with an example; empty when it is good."""
     from jsonschema import Draft202012Validator
 
-    from assistant.loop.grounding import narrow, ungrounded
+    from assistant.loop.grounding import narrow, questions, ungrounded
     from assistant.loop.ladder import settle
     from assistant.loop.said import Said
-    from assistant.loop.wording import ASK, REPLY
+    from assistant.loop.wording import REPLY
     from tools import BY_NAME
 
     said = Said(example.request, example.about, NOW)
@@ -83,7 +83,7 @@ def problems(example: Example) -> list[str]:
         found += [str(violation) for violation in ungrounded(call, said)]
     if found:
         return found
-    schema = action_schema(narrow(BY_NAME, said, literal=True), ask=tuple(ASK), reply=tuple(REPLY))
+    schema = action_schema(narrow(BY_NAME, said, literal=True), ask=questions(said), reply=tuple(REPLY))
     forbidden = next(iter(Draft202012Validator(schema).iter_errors(json.loads(encode(example.action)))), None)
     return [f"the narrowed schema forbids it: {_deepest(forbidden)}"] if forbidden else []
 
