@@ -30,6 +30,7 @@ from tools.base import Caller, ToolContext
 from tools.slurm.backend import Backend
 from tools.slurm.cli import CliBackend
 from tools.slurm.errors import SlurmError
+from tools.telemetry.model import Sources
 
 Say = Callable[[str], None]
 
@@ -142,7 +143,7 @@ def current_user() -> str:
     return pwd.getpwuid(os.geteuid()).pw_name
 
 
-def context() -> Callable[[], ToolContext]:
+def context(telemetry: Sources | None = None) -> Callable[[], ToolContext]:
     """The cluster, the caller with the rights that Slurm gives them, and the clock, anew for each call."""
     backend = CliBackend()
     user = current_user()
@@ -151,9 +152,14 @@ def context() -> Callable[[], ToolContext]:
     def make() -> ToolContext:
         if not known:
             known.append(Caller(user, backend.admin_level(user), backend.coordinated_accounts(user)))
-        return ToolContext(backend, known[0], datetime.now())
+        return ToolContext(backend, known[0], datetime.now(), telemetry or Sources())
 
     return make
+
+
+def instruments(settings: Settings) -> Sources:
+    """Where the settings say that the nodes' telemetry is."""
+    return Sources(settings.node_metrics_url, settings.node_smi_file, settings.node_kernel_log)
 
 
 def known_names(backend: Backend, user: str) -> Callable[[], Mapping[str, frozenset[str]]]:
@@ -185,7 +191,8 @@ def executor(
     """The ledger; without an approver nothing that changes the cluster is done."""
     _quiet_retries()
     policy = Policy.read(settings.policy) if settings.policy else Policy()
-    ledger = Ledger(context(), Journal(settings.journal), approver or DenyAll(), policy, progress=progress)
+    ctx, journal = context(instruments(settings)), Journal(settings.journal)
+    ledger = Ledger(ctx, journal, approver or DenyAll(), policy, progress=progress)
     return LedgerExecutor(ledger, dry_run=dry_run)
 
 

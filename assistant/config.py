@@ -36,6 +36,9 @@ class Settings(BaseSettings):
     temperature: float = Field(0.0, ge=0, le=2, description="sampling temperature")
     journal: str = Field("", description="SQLAlchemy URL of the journal; empty is SQLite in the state directory")
     policy: Path | None = Field(None, description="policy file (TOML) for approvals")
+    node_metrics_url: str = Field("", description="a node's DCGM exporter, for instance http://{node}:9400/metrics")
+    node_smi_file: str = Field("", description="recorded output of `nvidia-smi -q -x` of a node; {node} is its name")
+    node_kernel_log: str = Field("", description="a node's kernel log, as syslog, journalctl or dmesg write it; {node}")
 
     @classmethod
     def settings_customise_sources(

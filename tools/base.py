@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict
 
 from tools.slurm.backend import Backend, Operation
+from tools.telemetry.model import Sources
 
 
 class Effect(StrEnum):
@@ -104,11 +105,12 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class ToolContext:
-    """What a tool may see: the cluster, the caller, the clock. Never a message, never a model."""
+    """What a tool may see: the cluster, the caller, the clock, its nodes' instruments. Never a message or a model."""
 
     backend: Backend
     caller: Caller
     now: datetime
+    telemetry: Sources = field(default_factory=Sources)
 
 
 @dataclass(frozen=True, slots=True)

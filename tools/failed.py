@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from tools.asked import again
 from tools.base import ToolContext
 from tools.capacity import is_open
 from tools.efficiency import efficiency
-from tools.findings import UNKNOWN, Diagnosis, diagnose_log
+from tools.findings import UNKNOWN, Diagnosis, Finding, diagnose_log
 from tools.logfiles import Log, NoLog, leader, log_paths, open_log
+from tools.ranklogs import Survey, both_ends, rank_logs, survey
 from tools.slurm.errors import AccountingUnavailable, InvalidRequest, UnknownJob, UnknownName
 from tools.slurm.hostlist import expand
 from tools.slurm.models import UNLIMITED, Job, Step
@@ -20,12 +23,15 @@ from tools.views import Row, by_state, duration_text, job_detail, said, short, s
 _MOST_FINDINGS = 4
 _MOST_EVIDENCE = 4
 _MOST_STEPS = 8
+_OF_PEERS = frozenset({"nccl_timeout", "nccl_init_network", "port_in_use_or_rendezvous", "python_exception"})
+"""What ranks report when another one is gone, so that a rank's own cause comes first."""
 _MACHINE = frozenset({"node_failure", "gpu_xid_ecc", "gpu_fell_off_bus", "nvlink_error", "ib_link_down"})
 
 
 def explain(job: Job, ctx: ToolContext) -> Row:
-    """``{"job", "state", "summary", "findings", "steps"?, "nodes"?, "efficiency"?, "call"?, "notes"?}``."""
-    diagnosis, notes = read_logs(job, ctx)
+    """``{"job", "state", "summary", "findings", "ranks"?, "steps"?, "nodes"?, "efficiency"?, "call"?, "notes"?}``."""
+    told = read_logs(job, ctx)
+    diagnosis = told.diagnosis
     steps, more = _steps(job, ctx)
     sick = sick_nodes(job, ctx)
     data: Row = {
@@ -33,32 +39,97 @@ def explain(job: Job, ctx: ToolContext) -> Row:
         "state": job.state,
         "summary": summary_of(job, diagnosis),
         "findings": findings_of(diagnosis) if _worth_telling(job, diagnosis) else [],
+        "ranks": told.ranks,
         "steps": [step_row(step) for step in _telling(steps)],
         "nodes": sick,
         "efficiency": efficiency(job, steps),
         "call": proposal(job, diagnosis.label, steps, ctx),
-        "notes": notes + more,
+        "notes": [*told.notes, *more],
     }
     return said(data)
 
 
-def read_logs(job: Job, ctx: ToolContext) -> tuple[Diagnosis, list[str]]:
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a job's logs say; ``ranks`` is :meth:`Survey.row` of the files that its commands wrote themselves."""
+
+    diagnosis: Diagnosis
+    notes: tuple[str, ...] = ()
+    ranks: Row | None = None
+
+
+def read_logs(job: Job, ctx: ToolContext) -> Told:
     """What the job's files say beside Slurm's own record; a file that cannot be read is a note."""
+    if not job.start_time:
+        return Told(_diagnosed(job, []))
+    head = leader(ctx.backend, job)
+    notes: list[str] = []
+    try:
+        paths = list(dict.fromkeys(log_paths(ctx.backend, head).values()))
+    except NoLog as unknown:
+        paths, notes = [], [unknown.message]
+    written = rank_logs(ctx.backend, head)
+    ranks = survey([path for path in written.paths if path not in paths], job, ctx.caller)
+    diagnosis, missing = _joint(job, paths, ranks, ctx)
+    return Told(diagnosis, (*notes, *missing, *written.notes, *ranks.notes), ranks.row())
+
+
+def _joint(job: Job, paths: Sequence[Path], ranks: Survey, ctx: ToolContext) -> tuple[Diagnosis, list[str]]:
+    """The job's own files beside those of the ranks that matter; of these alone, where the rest only echoes them."""
     notes: list[str] = []
     with ExitStack() as stack:
-        files: dict[str, BinaryIO] = {}
-        try:
-            paths = log_paths(ctx.backend, leader(ctx.backend, job)).values() if job.start_time else ()
-        except NoLog as unknown:
-            paths, notes = (), [unknown.message]
-        for path in dict.fromkeys(paths):
+        own, theirs = list[tuple[str, BinaryIO]](), list[tuple[str, BinaryIO]]()
+        for path in [*paths, *ranks.telling()]:
             try:
-                files[str(path)] = stack.enter_context(open_log(Log(job, path), ctx.caller))
+                file = stack.enter_context(open_log(Log(job, path), ctx.caller))
             except NoLog as missing:
                 notes.append(missing.message)
-        state = job.state if job.state not in ("RUNNING", "COMPLETING", "SUSPENDED") else None
-        diagnosis = diagnose_log(list(files.items()), state=state, exit_code=job.exit_code if state else None)
-    return diagnosis, notes
+                continue
+            if path in paths:
+                own.append((str(path), file))
+            else:
+                theirs.append((str(path), both_ends(file, ranks.share)[0]))
+        diagnosis = _diagnosed(job, [*own, *theirs])
+        roots = _roots(ranks, diagnosis)
+        if diagnosis.label in _OF_PEERS and roots:
+            first = [(name, source) for name, source in theirs if name in roots]
+            for _, source in first:
+                source.seek(0)
+            diagnosis = _before(diagnose_log(first), diagnosis)
+    return _placed(diagnosis, ranks), notes
+
+
+def _roots(ranks: Survey, diagnosis: Diagnosis) -> set[str]:
+    """Files with a cause of their own, if the times of the lines do not show that it came after another."""
+    standing = {finding.label for finding in diagnosis.findings if not finding.echo_of}
+    return {str(path) for said, paths in ranks.causes() if said.own and said.label in standing for path in paths}
+
+
+def _diagnosed(job: Job, files: Sequence[tuple[str, BinaryIO]]) -> Diagnosis:
+    state = job.state if job.state not in ("RUNNING", "COMPLETING", "SUSPENDED") else None
+    return diagnose_log(files, state=state, exit_code=job.exit_code if state else None)
+
+
+def _before(first: Diagnosis, echo: Diagnosis) -> Diagnosis:
+    """One rank's own cause, and after it what the others make of it."""
+    rest = [
+        replace(finding, echo_of=finding.echo_of or first.label)
+        for finding in echo.findings
+        if finding.label not in (*first.labels, UNKNOWN)
+    ]
+    labels = dict.fromkeys((*first.labels, *echo.labels))
+    return Diagnosis(first.label, tuple(label for label in labels if label != UNKNOWN), (*first.findings, *rest))
+
+
+def _placed(diagnosis: Diagnosis, ranks: Survey) -> Diagnosis:
+    """With the lines' numbers in files of which only the ends were read."""
+
+    def placed(finding: Finding) -> Finding:
+        cuts = ranks.cuts
+        proof = [replace(e, line=cuts[e.file].line(e.line)) if e.file in cuts else e for e in finding.evidence]
+        return replace(finding, evidence=tuple(proof))
+
+    return replace(diagnosis, findings=tuple(map(placed, diagnosis.findings)))
 
 
 def findings_of(diagnosis: Diagnosis) -> list[Row]:
@@ -148,7 +219,7 @@ def explain_many(jobs: Sequence[Job], ctx: ToolContext) -> Row:
     causes: list[Row] = []
     for group in groups(jobs)[:5]:
         samples = [group[0], group[-1]] if len(group) > 1 else group
-        told = [read_logs(job, ctx)[0] for job in samples]
+        told = [read_logs(job, ctx).diagnosis for job in samples]
         label = next((one.label for one in told if one.label != UNKNOWN), UNKNOWN)
         same = len({one.label for one in told}) == 1
         causes.append(

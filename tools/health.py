@@ -1,8 +1,9 @@
-"""Is a node sick? What Slurm says of it, and how its jobs fared beside those of its peers."""
+"""Is a node sick? What Slurm, its GPUs and its kernel say of it, and how its jobs fared beside those of its peers."""
 
 from __future__ import annotations
 
 import re
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from tools.findings import UNKNOWN, diagnose_log, load_classes, load_xids
 from tools.slurm.errors import AccountingUnavailable
 from tools.slurm.hostlist import fold
 from tools.slurm.models import Job, JobQuery, Node
+from tools.telemetry import VERDICTS, Sign, Sources, gather, signs_of
 from tools.views import ENDED, Row, by_state, clock, said, short, time_text
 
 LOOK_BACK = timedelta(days=7)
@@ -24,42 +26,58 @@ _FEW = 3
 """Fewer failures than this prove nothing about a node; nor do those of one user only."""
 _WORSE = 3.0
 _XID = re.compile(r"\bxid\b\D{0,12}(\d{1,3})\b", re.IGNORECASE)
-_ORDER = ("healthy", "watch", "drain", "out_of_service")
+_MOST_FINDINGS = 6
+_MOST_RUNNING = 10
 _GPU_COUNT = re.compile(r"gres/gpu.* count .*lower than configured", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
-class Sign:
-    """One observation: what it asks for (a verdict), what it says, what proves it."""
+def examine(node: Node, ctx: ToolContext, sources: Sources | None = None) -> Row:
+    """``{"verdict", "summary", "findings", "jobs": by state, "call"?, "drain"?, "failures"?, "telemetry"?, "notes"?}``.
 
-    verdict: str
-    label: str
-    summary: str
-    fix: str
-    evidence: tuple[str, ...] = ()
-
-    def row(self) -> Row:
-        return said({"label": self.label, "summary": self.summary, "fix": self.fix, "evidence": list(self.evidence)})
-
-
-def examine(node: Node, ctx: ToolContext) -> Row:
-    """``{"verdict", "summary", "findings", "failures"?, "jobs": by state, "call"?, "notes"?}``, worst finding first."""
-    signs = state_signs(node)
+    The worst finding comes first. ``call`` and ``drain`` (command, effect, jobs that run on there) are what an
+    administrator would do; ``telemetry`` are the instruments that were read.
+    """
+    signs, notes = state_signs(node), list[str]()
     data: Row = {}
     try:
         failures = compare(node, ctx)
         signs += failures.signs()
         data["failures"] = failures.row()
     except AccountingUnavailable as away:
-        data["notes"] = [f"no accounting ({away.message}): recent failures are not known"]
-    signs.sort(key=lambda sign: -_ORDER.index(sign.verdict))
+        notes.append(f"no accounting ({away.message}): recent failures are not known")
+    now = clock(ctx)
+    telemetry = gather(node, ctx.backend.nodes(), sources or Sources(), now, now - LOOK_BACK)
+    signs += signs_of(node, telemetry)
+    data["telemetry"] = [readout.source for readout in telemetry.readouts]
+    data["notes"] = [*notes, *telemetry.notes]
+    return _told(node, signs, ctx.backend.queue(JobQuery(node=node.name))) | said(data)
+
+
+def _told(node: Node, signs: list[Sign], jobs: Sequence[Job]) -> Row:
+    signs.sort(key=lambda sign: -VERDICTS.index(sign.verdict))
     verdict = signs[0].verdict if signs else "healthy"
-    jobs = by_state(ctx.backend.queue(JobQuery(node=node.name)))
-    summary = signs[0].summary if signs else f"{node.name} is {node.state}; nothing speaks against it"
-    found: Row = {"verdict": verdict, "summary": summary, "findings": [sign.row() for sign in signs], "jobs": jobs}
-    if verdict == "drain":
-        found["call"] = {"tool": "drain_node", "arguments": {"nodes": node.name, "reason": signs[0].summary}}
-    return found | data
+    fine = f"{node.name} is {node.state}; nothing speaks against it"
+    summary = fine if verdict == "healthy" else signs[0].summary
+    rows = [_row(sign) for sign in signs[:_MOST_FINDINGS]]
+    found: Row = {"verdict": verdict, "summary": summary, "findings": rows, "jobs": by_state(jobs)}
+    return found | (_drain(node, summary, jobs) if verdict == "drain" else {})
+
+
+def _row(sign: Sign) -> Row:
+    proof = [short(line) for line in sign.evidence]
+    return said({"label": sign.label, "summary": sign.summary, "fix": sign.fix, "evidence": proof})
+
+
+def _drain(node: Node, why: str, jobs: Sequence[Job]) -> Row:
+    """The call, the exact command, and whom it touches: running jobs go on to their end, only new ones stay away."""
+    reason = short(why, 120)
+    command = ["scontrol", "update", f"NodeName={node.name}", "State=DRAIN", f"Reason={reason}"]
+    running = [f"{job.id} of {job.user} until {time_text(job.end_time) or 'it ends'}" for job in jobs if job.start_time]
+    effect = f"no new job starts on {node.name}; running jobs go on to their end: {len(running) or 'there are none'}"
+    return {
+        "call": {"tool": "drain_node", "arguments": {"nodes": node.name, "reason": reason}},
+        "drain": said({"command": shlex.join(command), "effect": effect, "running": running[:_MOST_RUNNING]}),
+    }
 
 
 def state_signs(node: Node) -> list[Sign]:

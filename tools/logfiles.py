@@ -90,10 +90,10 @@ def log_paths(backend: Backend, job: Job) -> dict[Stream, Path]:
 
 def submitted_name(kept: Submitted, job: Job, stream: Stream) -> str:
     """The pattern that the submission asked for: the command line first, then ``#SBATCH`` lines, then Slurm's own."""
-    sources = [_words(kept.line), *map(_words, reversed(_directives(kept.script)))]
+    sources = [words_of(kept.line), *map(words_of, reversed(_directives(kept.script)))]
     for one in (stream, "stdout") if stream == "stderr" else (stream,):
         for words in sources:
-            if name := _option(words, *_OPTIONS[one]):
+            if name := option_of(words, *_OPTIONS[one]):
                 return name
     return "slurm-%A_%a.out" if "_" in job.id else "slurm-%j.out"
 
@@ -182,7 +182,8 @@ def _existing(path: Path, told: str, job: Job, number: str) -> Path:
     return found[0] if len(found) == 1 else path
 
 
-def _words(line: str) -> list[str]:
+def words_of(line: str) -> list[str]:
+    """A command line as the shell would part it; by blanks alone where its quotes do not match."""
     try:
         return shlex.split(line, comments=True)
     except ValueError:
@@ -200,7 +201,7 @@ def _directives(script: str) -> list[str]:
     return found
 
 
-def _option(words: list[str], long: str, letter: str) -> str:
+def option_of(words: list[str], long: str, letter: str) -> str:
     """The value of the first ``--output=X``, ``--output X``, ``-o X`` or ``-oX``; later ones may be the script's."""
     for word, following in itertools.zip_longest(words, words[1:], fillvalue=""):
         if word in (f"--{long}", f"-{letter}"):

@@ -87,7 +87,7 @@ class DiagnoseNode(ReadTool):
         """``{"node", "verdict": healthy | watch | drain | out_of_service, "summary", "findings", "failures", …}``."""
         before = len(ctx.backend.commands())
         node = one_node(args.node, ctx)
-        data = {"node": node_detail(node)} | health.examine(node, ctx)
+        data = {"node": node_detail(node)} | health.examine(node, ctx, ctx.telemetry)
         return ToolResult("ok", (Item(node.name, Outcome.OK),), data, ran(ctx, before))
 
 

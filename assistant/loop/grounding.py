@@ -176,7 +176,8 @@ def _job_ids(tool: str, said: Said) -> list[str]:
 
 
 def questions(said: Said) -> tuple[str, ...]:
-    """The keys of ``wording.ASK`` but those that the request answers: no "which job?" where a job is named."""
+    """The keys of ``wording.ASK`` but those that the request answers: no "which job?" where a job is named, no
+    "which node?" or "which user?" where none is spoken of."""
     answered = set()
     if any(len(job.partition("_")[0]) > 3 for job in said.job_ids) or re.search(
         rules()["ask"]["all_jobs"], said.folded
@@ -184,6 +185,7 @@ def questions(said: Said) -> tuple[str, ...]:
         answered.add("which_job")
     if said.scripts:
         answered.add("what_to_run")
+    answered |= {key for key in ("which_node", "which_user") if not re.search(rules()["ask"][key], said.folded)}
     return tuple(key for key in ASK if key not in answered)
 
 

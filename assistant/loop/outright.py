@@ -143,6 +143,8 @@ def _resources(call: Call, said: Said) -> dict[str, Any]:
     found |= _counts(call, said) | _places(call, said)
     if _matches("exclusive", said.request) and not _matches("not_exclusive", said.request):
         found["exclusive"] = True
+    if _matches("mail_end", said.request) and not _matches("mail_other", said.request):
+        found["mail_type"] = "END"
     return found
 
 

@@ -2,7 +2,7 @@
 
 signatures/*.toml: what each cause prints; classes.toml: the classes, their fixes and what is an echo of what;
 harmless.toml: lines that only look like trouble; outcomes.toml: what states and exit codes say;
-xid.toml and reasons.toml: NVIDIA's Xid codes and Slurm's pending reasons.
+xid.toml, kernel.toml and reasons.toml: NVIDIA's Xid codes, other lines of kernel logs, and Slurm's pending reasons.
 """
 
 from __future__ import annotations
@@ -65,6 +65,24 @@ class Xid:
     label: str
     advice: str
     source: str
+
+
+@dataclass(frozen=True, slots=True)
+class KernelLine:
+    """A line of a kernel log that speaks against the node. verdict: "drain", "watch" or "healthy".
+
+    healed: what the same part (the group ``what``) prints when it is well again, or None.
+    """
+
+    id: str
+    pattern: re.Pattern[str]
+    healed: re.Pattern[str] | None
+    verdict: str
+    label: str
+    summary: str
+    fix: str
+    source: str
+    example: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +151,15 @@ def load_priors() -> tuple[dict[str, Prior], dict[str, Prior]]:
 def load_xids() -> dict[int, Xid]:
     """NVIDIA's Xid codes."""
     return {entry["code"]: Xid(**entry) for entry in _read("xid.toml")["xid"]}
+
+
+@cache
+def load_kernel_lines() -> tuple[KernelLine, ...]:
+    """Lines of kernel logs other than Xids, in the file's order."""
+    return tuple(
+        KernelLine(**(entry | {key: re.compile(entry[key]) if key in entry else None for key in ("pattern", "healed")}))
+        for entry in _read("kernel.toml")["line"]
+    )
 
 
 @cache

@@ -57,11 +57,19 @@ def mariadb_command(layout: Layout) -> list[str]:
 def create_database(layout: Layout, env: Mapping[str, str]) -> None:
     """Fill the data directory once (about a second). The owner logs in by unix_socket, without password.
 
+    On a machine out of breath the installer was seen to end early; it begins from nothing, so it is run once more.
     Raises DaemonFailed with the installer's log.
     """
     done = layout.database / "installed"
     if done.exists():
         return
+    if _install(layout, env) != 0 and (status := _install(layout, env)) != 0:
+        raise DaemonFailed("mariadb-install-db", f"ended with {status}", layout.log("mariadb-install-db"))
+    done.touch()
+
+
+def _install(layout: Layout, env: Mapping[str, str]) -> int:
+    """Its exit status."""
     shutil.rmtree(layout.database, ignore_errors=True)
     log = layout.log("mariadb-install-db")
     argv = [
@@ -76,9 +84,7 @@ def create_database(layout: Layout, env: Mapping[str, str]) -> None:
     ]
     with log.open("w") as out:
         ended = subprocess.run(argv, env=dict(env), stdout=out, stderr=out, stdin=subprocess.DEVNULL, check=False)
-    if ended.returncode != 0:
-        raise DaemonFailed("mariadb-install-db", f"ended with {ended.returncode}", log)
-    done.touch()
+    return ended.returncode
 
 
 def fill(env: Mapping[str, str]) -> None:
