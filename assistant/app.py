@@ -93,7 +93,11 @@ def _remote(settings: Settings) -> ChatModel:
     _quiet_retries()
     key = _key(settings.api_key_file)
     url = settings.model.rstrip("/").removesuffix("/v1")
-    model = OpenAIModel(url, settings.model_name, key, settings.timeout, settings.max_tokens, settings.temperature)
+    extra = {"chat_template_kwargs": settings.chat_template_kwargs} if settings.chat_template_kwargs else {}
+    ca_file = str(settings.ca_file.expanduser()) if settings.ca_file else ""
+    model = OpenAIModel(
+        url, settings.model_name, key, settings.timeout, settings.max_tokens, settings.temperature, extra, ca_file
+    )
     return model if settings.model_name else replace(model, model=model.first_model())
 
 
@@ -103,9 +107,11 @@ def _quiet_retries() -> None:
 
 
 def _key(path: Path | None) -> str:
-    """The key in that file. Raises ConfigError; never shows what is in it."""
+    """The key in that file, else in ``SASK_API_KEY``. Raises ConfigError; never shows what is in it."""
+    if path is None:
+        return os.environ.get("SASK_API_KEY", "")
     try:
-        return path.expanduser().read_text(encoding="utf-8").strip() if path else ""
+        return path.expanduser().read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"api_key_file {path} cannot be read: {error}", "see `sask config`") from None
 

@@ -30,7 +30,9 @@ class Settings(BaseSettings):
 
     model: str = Field("embedded", description="`embedded`, or the URL of an OpenAI-compatible server")
     model_name: str = Field("", description="name of the model at that URL; empty takes the first that it lists")
-    api_key_file: Path | None = Field(None, description="file with the API key of that URL")
+    api_key_file: Path | None = Field(None, description="file with its API key; or the key is in SASK_API_KEY")
+    ca_file: Path | None = Field(None, description="PEM file with the certificate authorities of that URL, if its own")
+    chat_template_kwargs: dict[str, Any] = Field({}, description='for the model there: {"enable_thinking": false}')
     timeout: float = Field(120.0, gt=0, description="seconds to wait for one answer of the model")
     max_tokens: int = Field(1024, gt=0, description="tokens of one answer at most")
     temperature: float = Field(0.0, ge=0, le=2, description="sampling temperature")

@@ -31,7 +31,10 @@ def run(
         Path, typer.Option("--out", "-o", metavar="DIR", help="where it is written; an unfinished run is taken up")
     ],
     datasets: Annotated[
-        list[str] | None, typer.Argument(metavar="DATASET", help="bundled sets or case files; requests_dev if none")
+        list[str] | None,
+        typer.Argument(
+            metavar="DATASET", help="bundled sets or case files; requests_dev if none; state and talks need the sandbox"
+        ),
     ] = None,
     model: Annotated[str, typer.Option("--model", "-m", help="`embedded`, or an OpenAI-compatible URL")] = "embedded",
     model_name: Annotated[str, typer.Option(help="name of the model at that URL; the first it lists if left out")] = "",

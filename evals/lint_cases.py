@@ -1,7 +1,7 @@
 """``python -m evals.lint_cases [FILE …]``: are these cases well formed, canonical and grounded?
 
 A line of a case file is one JSON object; ``evals/datasets/GUIDE.md`` says what stands in it. Every complaint
-names file, line and field. Without arguments all ``requests_*.jsonl`` of this package are checked.
+names file, line and field. Without arguments all sets of this package are checked.
 """
 
 from __future__ import annotations
@@ -15,6 +15,10 @@ from datetime import datetime
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
+
+from evals.cases import cluster_files
+from evals.lint_worlds import check as check_world
+from evals.lint_worlds import placed
 
 FIELDS = {"id", "category", "tags", "source", "request", "turns", "context", "world", "expect"}
 REQUIRED = ("id", "category", "tags", "source", "context", "expect")
@@ -84,6 +88,7 @@ Found = Iterator[tuple[str, str]]  # (field, message)
 
 
 def default_files() -> list[Path]:
+    """The bundled sets that need no cluster."""
     with as_file(files("evals") / "datasets") as folder:
         return sorted(folder.glob("requests_*.jsonl"))
 
@@ -116,12 +121,15 @@ def _check_line(text: str) -> Found:
     if case is None:
         yield "line", "is not one JSON object"
         return
+    case = placed(case)
     yield from _check_fields(case)
     context, expect = case.get("context"), case.get("expect")
     if not isinstance(context, dict) or not isinstance(expect, dict):
         return
     yield from _check_expect(expect, case, "expect")
     yield from _check_category(case, expect)
+    if "world" in case or "turns" in case or "end_state" in expect:
+        yield from check_world(text, case)
 
 
 def _check_fields(case: Mapping[str, Any]) -> Found:
@@ -267,8 +275,9 @@ def _unsaid(name: str, value: Any, said: str) -> Iterator[str]:
 
 def _check_repeats(text: str, where: str, seen: dict[str, str]) -> Found:
     case = _parse(text) or {}
-    for field in ("id", "request"):
-        key = f"{field} " + " ".join(str(case.get(field, where)).casefold().split())
+    said = f"{case.get('request') or case.get('turns') or where} {case.get('world') or ''}"
+    for field, value in {"id": case.get("id", where), "request": said}.items():
+        key = f"{field} " + " ".join(str(value).casefold().split())
         if key in seen:
             yield field, f"is the same as in {seen[key]}"
         seen.setdefault(key, where)
@@ -276,7 +285,7 @@ def _check_repeats(text: str, where: str, seen: dict[str, str]) -> Found:
 
 def main(argv: list[str] | None = None) -> int:
     names = sys.argv[1:] if argv is None else argv
-    paths = [Path(name) for name in names] or default_files()
+    paths = [Path(name) for name in names] or [*default_files(), *cluster_files()]
     if missing := [str(path) for path in paths if not path.is_file()]:
         print(f"no such file: {', '.join(missing)}", file=sys.stderr)
         return 2

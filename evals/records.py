@@ -47,7 +47,8 @@ class ScoreRecord(_Stored):
 
 
 class ErrorRecord(_Stored):
-    """An infrastructure error: the model could not be asked. ``kind``: unreachable, timeout or refused."""
+    """An infrastructure error: the model could not be asked. ``kind``: unreachable, timeout or refused; or ``world``:
+    the cluster could not be brought into the state that the case begins with."""
 
     kind: str
     message: str

@@ -15,10 +15,13 @@ from evals.manifest import manifest, memory
 from evals.options import Options
 from evals.pool import each
 from evals.records import Record, Run, read_run
+from evals.state import StateSubject
 from evals.store import Store
-from evals.subject import Asked, subject
+from evals.subject import Subject, subject
+from evals.worlds import sandbox_here
 
-Decide = Callable[[Case, int], Asked]
+Ask = Callable[[Case, int], Record]
+"""A case and a repeat to their record; whoever could not be asked is an error in it."""
 Job = tuple[Case, int]
 ROUNDS = 2
 """What failed for want of a server is asked once more, after all else."""
@@ -69,9 +72,8 @@ class Runner:
     """``patience``: so many infrastructure errors in a row mean that the server is gone."""
 
     store: Store
-    decide: Decide
+    ask: Ask
     workers: int = 1
-    grounded: bool = True
     watch: Watch = unwatched
     patience: int = field(init=False)
 
@@ -86,7 +88,7 @@ class Runner:
         for _ in range(ROUNDS):
             tally.errors = 0
             missing = [job for job in jobs if _key(job) not in self.store.done]
-            with contextlib.closing(each(missing, self._one, self.workers)) as records:
+            with contextlib.closing(each(missing, lambda job: self.ask(*job), self.workers)) as records:
                 for record in records:
                     self.store.append(record)
                     tally.add(record)
@@ -96,10 +98,19 @@ class Runner:
                         return tally
         return tally
 
-    def _one(self, job: Job) -> Record:
-        case, repeat = job
+
+@dataclass(frozen=True)
+class Judge:
+    """Asks what needs no cluster of the subject alone, and the rest with the cluster, where there is one."""
+
+    subject: Subject
+    on_cluster: StateSubject | None = None
+
+    def __call__(self, case: Case, repeat: int) -> Record:
+        if self.on_cluster and case.end_state:
+            return self.on_cluster(case, repeat)
         try:
-            return judge.record(case, repeat, self.decide(case, repeat), grounded=self.grounded)
+            return judge.record(case, repeat, self.subject(case, repeat), grounded=self.subject.options.ground)
         except ModelError as error:
             return judge.failed(case, repeat, error)
 
@@ -114,15 +125,17 @@ def run(
     """A whole run, or the rest of one.
 
     Raises ConfigError (CaseError, RunError) for bad input, a ModelError or ServingError when there is no model to
-    begin with, and Unfinished when it went away.
+    begin with, and Unfinished when it went away. Cases with an end state need the sandbox, and are asked one by one.
     """
     cases = read_all(options.datasets)[: options.limit]
+    sandbox = sandbox_here() if any(case.end_state for case in cases) else None
     tested = subject(options, say)
-    store = Store(directory, manifest(options, cases, tested.model))
+    ask = Judge(tested, StateSubject(tested, sandbox) if sandbox else None)
+    store = Store(directory.absolute(), manifest(options, cases, tested.model))
     jobs = [(case, repeat) for repeat in range(options.repeats) for case in cases]
     tally = Tally(len(jobs))
     try:
-        tally = Runner(store, tested, options.workers, options.ground, watch).run(jobs)
+        tally = Runner(store, ask, 1 if sandbox else options.workers, watch).run(jobs)
     finally:
         store.close(finished=tally.done == tally.total, memory=memory(options))
     if tally.done < tally.total:

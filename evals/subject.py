@@ -31,6 +31,19 @@ class Asked:
 
 
 @dataclass(frozen=True)
+class Watched:
+    """One case's decider, and what watches it."""
+
+    decider: Decider
+    probe: Probe
+    streamed: Streamed | None
+
+    def asked(self, decision: Decision) -> Asked:
+        ttft = self.streamed.first if self.streamed else None
+        return Asked(decision, self.probe, decision.seconds + self.probe.saved, ttft)
+
+
+@dataclass(frozen=True)
 class Subject:
     """Safe to call from many threads: what a case changes is made for that case alone."""
 
@@ -45,13 +58,17 @@ class Subject:
 
     def __call__(self, case: Case, repeat: int) -> Asked:
         """Raises ModelError when the model cannot be asked."""
+        watched = self.watched(case, repeat)
+        plan = app.Planner(watched.decider)
+        return watched.asked(plan(case.request, user=case.user, is_admin=case.is_admin, now=case.now))
+
+    def watched(self, case: Case, repeat: int) -> Watched:
+        """The decider for this case and repeat, with a probe in front of its model."""
         streamed = Streamed(self.model._client) if self.options.stream else None
         model = replace(self.model, extra=self.model.extra | _seed(self.model, repeat))
         model = replace(model, _client=streamed) if streamed else model
-        watch = Probe(model, self.cache.of(case.id, repeat) if self.cache else None)
-        decider = _offering(replace(self.decider, model=watch), case, self.options.tools)
-        decision = app.Planner(decider)(case.request, user=case.user, is_admin=case.is_admin, now=case.now)
-        return Asked(decision, watch, decision.seconds + watch.saved, streamed.first if streamed else None)
+        probe = Probe(model, self.cache.of(case.id, repeat) if self.cache else None)
+        return Watched(_offering(replace(self.decider, model=probe), case, self.options.tools), probe, streamed)
 
 
 def subject(options: Options, say: app.Say = app.silent) -> Subject:
@@ -69,7 +86,7 @@ def subject(options: Options, say: app.Say = app.silent) -> Subject:
     can = replace(decider.can, grounded=options.ground, repairs=decider.can.repairs if options.retry else 0)
     about = {"url": model.url, "model": model.model, "extra": model.extra, "stream": options.stream}
     about |= {"temperature": model.temperature, "max_tokens": model.max_tokens}
-    cached = Cache(options.cache, about) if options.cache else None
+    cached = Cache(options.cache.absolute(), about) if options.cache else None
     return Subject(replace(decider, model=model, can=can), options, cached)
 
 

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from assistant.app import decider
 from assistant.config import Settings, config_file, load, origins
 from assistant.errors import ConfigError
+from assistant.loop.model import OpenAIModel
+from tests.endpoint import endpoint, tls_endpoint
 
 
 @pytest.fixture
@@ -90,3 +93,18 @@ def test_an_unknown_setting_lists_the_valid_ones(file: Path) -> None:
     file.write_text("colour = 1\n")
     with pytest.raises(ConfigError, match=r"setting colour.*valid settings: model, model_name"):
         load()
+
+
+def test_what_the_server_is_asked_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The key of the environment, the site's own authority and the thinking switch reach the server."""
+    monkeypatch.setenv("SASK_CONFIG", str(tmp_path / "none.toml"))
+    monkeypatch.setenv("SASK_API_KEY", "k3y-of-the-site")
+    monkeypatch.setenv("SASK_CHAT_TEMPLATE_KWARGS", '{"enable_thinking": false}')
+    with endpoint(key="k3y-of-the-site") as server:
+        model = decider(load(model=server.url)).model
+        model.complete([{"role": "user", "content": "x"}], {"properties": {"value": {"enum": ["a"]}}})
+        assert server.bodies[0]["chat_template_kwargs"] == {"enable_thinking": False}
+    assert "k3y" not in str(origins(model=server.url))
+    with tls_endpoint(tmp_path) as (url, certificate):
+        monkeypatch.setenv("SASK_CA_FILE", str(certificate))
+        assert isinstance(decider(load(model=url)).model, OpenAIModel)

@@ -31,13 +31,14 @@ class Action:
 
 
 def action_schema(
-    tools: Mapping[str, dict[str, Any]], *, ask: tuple[str, ...] = (), reply: tuple[str, ...] = ()
+    tools: Mapping[str, dict[str, Any]], *, ask: tuple[str, ...] | None = (), reply: tuple[str, ...] = ()
 ) -> dict[str, Any]:
     """JSON schema of an Action over ``tools`` (name → schema of its arguments).
 
-    ``ask`` and ``reply`` close the texts to given keys, for models that cannot write; empty means free text.
+    ``ask`` and ``reply`` close the texts to given keys, for models that cannot write; empty means free text, and
+    ``None`` that nothing is to be asked.
     """
-    words = [_only("ask", _text(ask)), _only("reply", _text(reply))]
+    words = [_only(name, _text(keys)) for name, keys in (("ask", ask), ("reply", reply)) if keys is not None]
     if not tools:
         return {"anyOf": words}
     call = {"anyOf": [_only(name, arguments) for name, arguments in tools.items()]}

@@ -53,10 +53,14 @@ class Agent:
     """The cluster's own names, by argument (see ``Said.known``)."""
 
     def run(self, request: str, conversation: Conversation | None = None) -> Answer:
-        """One request to its answer. Raises RequestRefused, ModelError; Slurm's errors become outcomes."""
+        """One request to its answer.
+
+        Raises RequestRefused, ModelError, and SlurmError where Slurm is away before anything began; later it is an
+        outcome.
+        """
         check_request(request)
         talk = conversation or Conversation()
-        said = Said(request, talk.about, self.clock(), self.known())
+        said = Said("\n".join([*talk.asked, request]), talk.about, self.clock(), self.known())
         done: list[Done] = []
         decisions: list[Decision] = []
         run, stopped, action = "", "", Action()
@@ -127,6 +131,7 @@ def _remember(talk: Conversation, request: str, action: Action, done: list[Done]
         ids += [str(arguments["job_id"])] if "job_id" in arguments else list(arguments.get("job_ids", []))
         node = arguments.get("node") or arguments.get("nodes")
         talk.touch(jobs=ids, nodes=[node] if isinstance(node, str) else [])
+    talk.asked = [*talk.asked, request][-3:] if action.ask and not done else []
     talk.add({"role": "user", "content": request})
     said = Action(calls=tuple(d.call for d in done)) if done else action
     talk.add({"role": "assistant", "content": encode(said)})

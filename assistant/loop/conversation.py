@@ -23,6 +23,8 @@ class Conversation:
     messages: list[Message] = field(default_factory=list)
     jobs: list[str] = field(default_factory=list)
     nodes: list[str] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+    """Requests that were answered with a question: what is said next is read together with them."""
 
     def touch(self, *, jobs: list[str] | None = None, nodes: list[str] | None = None) -> None:
         """Remember what was just talked about."""

@@ -175,17 +175,16 @@ def _job_ids(tool: str, said: Said) -> list[str]:
     return [i for i in said.job_ids if ranges or "-" not in i or "[" in i] + earlier
 
 
-def questions(said: Said) -> tuple[str, ...]:
+def questions(said: Said) -> tuple[str, ...] | None:
     """The keys of ``wording.ASK`` but those that the request answers: no "which job?" where a job is named, no
-    "which node?" or "which user?" where none is spoken of."""
-    answered = set()
-    if any(len(job.partition("_")[0]) > 3 for job in said.job_ids) or re.search(
-        rules()["ask"]["all_jobs"], said.folded
-    ):
+    "which node?" or "which user?" where none is spoken of; ``None`` where all is said ("cancel all my jobs")."""
+    if re.search(rules()["ask"]["nothing"], said.folded):
+        return None
+    answered = {key for key in ("which_node", "which_user") if not re.search(rules()["ask"][key], said.folded)}
+    if any(len(job.partition("_")[0]) > 3 for job in said.job_ids):
         answered.add("which_job")
     if said.scripts:
         answered.add("what_to_run")
-    answered |= {key for key in ("which_node", "which_user") if not re.search(rules()["ask"][key], said.folded)}
     return tuple(key for key in ASK if key not in answered)
 
 

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from assistant.errors import ModelRefused, ModelTimeout, ModelUnreachable
+from assistant.errors import ConfigError, ModelRefused, ModelTimeout, ModelUnreachable
+
+if TYPE_CHECKING:
+    import ssl
 
 Message = dict[str, Any]
 """An OpenAI chat message: ``{"role": "user", "content": "…"}``."""
+LONGEST_WAIT = 30.0
+"""Seconds: a server that wants to be left alone for longer is told of at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +39,9 @@ class ChatModel(Protocol):
 class OpenAIModel:
     """Any OpenAI-compatible server: vLLM, xllamacpp, llama.cpp, a site's gateway.
 
-    ``extra`` goes into the body as it is (``chat_template_kwargs`` and the like). Requests are repeated only
-    when the server said that it did nothing: a refused connection, 429 and 503, with its Retry-After.
+    ``extra`` goes into the body as it is (``chat_template_kwargs`` and the like). ``ca_file``: a PEM file with the
+    authorities to trust, instead of the usual ones. Requests are repeated only when the server said that it did
+    nothing: 429 and 503, after its Retry-After unless that is longer than anybody waits.
     """
 
     url: str
@@ -45,11 +51,12 @@ class OpenAIModel:
     max_tokens: int = 512
     temperature: float = 0.0
     extra: dict[str, Any] = field(default_factory=dict)
+    ca_file: str = ""
     _client: Any = None
 
     def complete(self, messages: list[Message], schema: dict[str, Any]) -> Completion:
         started = time.perf_counter()
-        answer = self._ask(
+        answer = self.ask(
             "POST",
             "/v1/chat/completions",
             {
@@ -68,16 +75,19 @@ class OpenAIModel:
 
     def first_model(self) -> str:
         """The first model that the server lists (``GET /v1/models``)."""
-        listed = self._ask("GET", "/v1/models").get("data") or []
+        listed = self.ask("GET", "/v1/models").get("data") or []
         if not listed:
             raise ModelRefused(f"{self.url} lists no model", "name one with `model_name`")
         return str(listed[0]["id"])
 
-    def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """One request; the JSON object that came back. Raises a ``ModelError``."""
         import httpx
 
         try:
             response = self._send(method, path, body)
+        except httpx.HTTPStatusError as error:  # still 429 or 503 after the last try
+            response = error.response
         except httpx.TimeoutException as error:
             raise ModelTimeout(
                 f"the model at {self.url} did not answer in {self.timeout:.0f} s",
@@ -100,16 +110,25 @@ class OpenAIModel:
                 f"{self.url} did not answer with JSON: {response.text[:120]!r}", "is this an OpenAI-compatible server?"
             ) from error
 
-    def _send(self, method: str, path: str, body: dict[str, Any] | None) -> Any:
+    @property
+    def client(self) -> Any:
+        """The httpx client with the key and the authorities, made at the first use and kept: connections are reused."""
         import httpx
-        import stamina
 
         if self._client is None:
             headers = {"Authorization": f"Bearer {self.api_key}"} if self.api_key else {}
-            self._client = httpx.Client(base_url=self.url, headers=headers, timeout=self.timeout, trust_env=False)
-        for attempt in stamina.retry_context(on=_wait_before_retry, attempts=3, timeout=30.0):
+            verify = _trusting(self.ca_file) if self.ca_file else True
+            self._client = httpx.Client(
+                base_url=self.url, headers=headers, timeout=self.timeout, trust_env=False, verify=verify
+            )
+        return self._client
+
+    def _send(self, method: str, path: str, body: dict[str, Any] | None) -> Any:
+        import stamina
+
+        for attempt in stamina.retry_context(on=_wait_before_retry, attempts=3, timeout=LONGEST_WAIT):
             with attempt:
-                response = self._client.request(method, path, json=body)
+                response = self.client.request(method, path, json=body)
                 if response.status_code in (429, 503) and attempt.num < 3:
                     response.raise_for_status()
         return response
@@ -121,8 +140,17 @@ def _wait_before_retry(error: Exception) -> bool | float:
 
     if isinstance(error, httpx.HTTPStatusError):
         after = error.response.headers.get("Retry-After", "")
-        return float(after) if after.isdigit() else True
+        return float(after) <= LONGEST_WAIT and float(after) if after.isdigit() else True
     return isinstance(error, httpx.ConnectError) and "refused" not in str(error).lower()
+
+
+def _trusting(ca_file: str) -> ssl.SSLContext:
+    import ssl
+
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except OSError as error:  # an SSLError is one
+        raise ConfigError(f"ca_file {ca_file} cannot be used: {error}", "name a PEM file of certificates") from error
 
 
 def _completion(answer: dict[str, Any], seconds: float) -> Completion:

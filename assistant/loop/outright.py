@@ -49,6 +49,8 @@ def complete(calls: tuple[Call, ...], said: Said) -> tuple[Call, ...]:
     found["user"] = _only([name for name in re.findall(_pattern("user"), said.folded) if not is_common(name)])
     if call.tool in RESOURCES:
         found |= _resources(call, around)
+    if call.arguments.get("user") == "me" and "node" not in call.arguments:
+        found["states"] = _states(around)
     fields = BY_NAME[call.tool].Arguments.model_fields
     missing = {
         name: value for name, value in found.items() if value != "" and name in fields and name not in call.arguments
@@ -56,6 +58,12 @@ def complete(calls: tuple[Call, ...], said: Said) -> tuple[Call, ...]:
     if "requeue" in fields and _matches("no_requeue", around.request):
         missing["requeue"] = False
     return (Call(call.tool, {**call.arguments, **missing}),)
+
+
+def _states(said: Said) -> list[str] | str:
+    """What is asked about one's own jobs by one word for a state; nothing where two are said."""
+    found = [state for state, words in rules()["states"].items() if re.search(words, said.folded)]
+    return found if len(found) == 1 else ""
 
 
 def _own_words(call: Call, said: Said) -> tuple[Call, Said]:
