@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import pwd
+import shlex
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -28,8 +29,8 @@ from assistant.loop.said import Said
 from tools import BY_NAME
 from tools.base import Caller, ToolContext
 from tools.slurm.backend import Backend
-from tools.slurm.cli import CliBackend
 from tools.slurm.errors import SlurmError
+from tools.slurm.rest import backend_for, user_of
 from tools.telemetry.model import Sources
 
 Say = Callable[[str], None]
@@ -149,16 +150,28 @@ def current_user() -> str:
     return pwd.getpwuid(os.geteuid()).pw_name
 
 
-def context(telemetry: Sources | None = None) -> Callable[[], ToolContext]:
+def backend(settings: Settings) -> Backend:
+    """The way to Slurm that the settings name; slurmrestd's package is loaded where it is the way."""
+    return backend_for(
+        settings.backend,
+        settings.slurmrestd_url,
+        user=settings.slurmrestd_user,
+        token_file=settings.slurm_jwt_file,
+        token_command=shlex.split(settings.slurm_jwt_command),
+        ca_file=settings.slurmrestd_ca_file,
+    )
+
+
+def context(telemetry: Sources | None = None, settings: Settings | None = None) -> Callable[[], ToolContext]:
     """The cluster, the caller with the rights that Slurm gives them, and the clock, anew for each call."""
-    backend = CliBackend()
-    user = current_user()
+    slurm = backend(settings or load())
     known: list[Caller] = []
 
     def make() -> ToolContext:
         if not known:
-            known.append(Caller(user, backend.admin_level(user), backend.coordinated_accounts(user)))
-        return ToolContext(backend, known[0], datetime.now(), telemetry or Sources())
+            user = user_of(slurm, current_user())
+            known.append(Caller(user, slurm.admin_level(user), slurm.coordinated_accounts(user)))
+        return ToolContext(slurm, known[0], datetime.now(), telemetry or Sources())
 
     return make
 
@@ -197,17 +210,18 @@ def executor(
     """The ledger; without an approver nothing that changes the cluster is done."""
     _quiet_retries()
     policy = Policy.read(settings.policy) if settings.policy else Policy()
-    ctx, journal = context(instruments(settings)), Journal(settings.journal)
+    ctx, journal = context(instruments(settings), settings), Journal(settings.journal)
     ledger = Ledger(ctx, journal, approver or DenyAll(), policy, progress=progress)
     return LedgerExecutor(ledger, dry_run=dry_run)
 
 
 def agent(settings: Settings, approver: Approver | None = None, *, dry_run: bool = False, say: Say = silent) -> Agent:
     """All of it. Raises a ModelError or ServingError when there is no model."""
+    slurm = backend(settings)
     return Agent(
         decider(settings, say),
         executor(settings, approver, dry_run=dry_run),
-        known=known_names(CliBackend(), current_user()),
+        known=known_names(slurm, user_of(slurm, current_user())),
     )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
@@ -38,6 +38,12 @@ class Settings(BaseSettings):
     temperature: float = Field(0.0, ge=0, le=2, description="sampling temperature")
     journal: str = Field("", description="SQLAlchemy URL of the journal; empty is SQLite in the state directory")
     policy: Path | None = Field(None, description="policy file (TOML) for approvals")
+    backend: Literal["auto", "cli", "rest"] = Field("auto", description="Slurm's commands, or slurmrestd")
+    slurmrestd_url: str = Field("", description="http://host:6820, https://host:6820 or unix:/path of slurmrestd")
+    slurmrestd_user: str = Field("", description="who the requests are from; empty is the name in the token")
+    slurm_jwt_file: Path | None = Field(None, description="file with the token for slurmrestd; else SLURM_JWT")
+    slurm_jwt_command: str = Field("", description="command that prints a token, run again when it ends")
+    slurmrestd_ca_file: Path | None = Field(None, description="authority of an https slurmrestd")
     node_metrics_url: str = Field("", description="a node's DCGM exporter, for instance http://{node}:9400/metrics")
     node_smi_file: str = Field("", description="recorded output of `nvidia-smi -q -x` of a node; {node} is its name")
     node_kernel_log: str = Field("", description="a node's kernel log, as syslog, journalctl or dmesg write it; {node}")

@@ -48,7 +48,10 @@ SUBMIT = ("submit_job", {"script": "a.sh"})
         ("a.sh in the image ./x.sqsh, data from /raw", SUBMIT, {}),
         ("just a second ago I said: a.sh", SUBMIT, {}),
         ("a.sh, dont requeue", ("submit_job", {"requeue": True}), {"requeue": False}),
-        ("what has user njoroge got queued", ("list_jobs", {}), {"user": "njoroge"}),
+        ("what has user njoroge got queued", ("list_jobs", {}), {"user": "njoroge", "states": ["PENDING"]}),
+        ("what is running on n1", ("list_jobs", {}), {}),
+        ("what have I got running", ("list_jobs", {"user": "me"}), {"states": ["RUNNING"]}),
+        ("last 50 lines of 70344", ("read_job_log", {"job_id": "70344"}), {"lines": 50}),
         ("is any user on that node", ("list_jobs", {}), {}),
     ],
 )
@@ -76,6 +79,7 @@ WHOLE: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "run `hostname -f` in ./x.sqsh": ({"command": "./x.sqsh"}, {"command": "hostname -f"}),
     "run ./solver -i in.dat now": ({"command": "./solver -i"}, {"command": "./solver -i in.dat"}),
     "drain n1 por cambio de disco": ({"nodes": "n1", "reason": "disco"}, {"nodes": "n1", "reason": "cambio de disco"}),
+    "resume n1 through n4": ({"nodes": "n1,n4"}, {"nodes": "n[1-4]"}),
     "python a.py, mount /lustre/data at /data": (
         {"command": "python a.py", "container_mounts": "/data"},
         {"command": "python a.py", "container_mounts": "/lustre/data:/data"},

@@ -24,10 +24,12 @@ _BEHIND = (
 
 
 def counts(argument: str, said: Said) -> list[int]:
-    """The numbers that can be the value of ``argument``, in order; 1 is always among them ("a GPU")."""
+    """The numbers that can be the value of ``argument``, in order; 1 is among them ("a GPU") where none is said."""
     wanted = frozenset(rules()["counted"].get(argument, "").split())
     units = _units(said.request) if wanted else {}
-    return [n for n in said.counts if n == 1 or n not in units or any(not u or u & wanted for u in units[n])]
+    found = [n for n in said.counts if any(not u or u & wanted for u in units.get(n, [frozenset()]))]
+    said_so = any(u & wanted for n in found for u in units.get(n, []))
+    return found if said_so or 1 in found else sorted([1, *found])
 
 
 def counted(unit: str, said: Said) -> list[int]:

@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any
 
 from assistant.loop.counts import counted
-from assistant.loop.roles import called, is_common, plainly, rules
+from assistant.loop.roles import called, is_common, plainly, rules, spans
 from assistant.loop.said import Said, maximal
 from tools import BY_NAME
 from tools.base import Call
@@ -20,6 +20,7 @@ from tools.durations import number_words
 
 NAMED = ("partition", "account", "qos")
 RESOURCES = ("submit_job", "estimate_start")
+OF_MANY = ("list_jobs", "cancel_jobs")
 MEMORIES = ("mem", "mem_per_cpu", "mem_per_gpu")
 COUNTED = {
     "gpu": ("gpus", "gpus_per_node"),
@@ -29,6 +30,8 @@ COUNTED = {
 """What a number beside the unit means, and the arguments that may hold it already."""
 MOST_WORDS = 6
 """Of a reason, before the part that a model copied."""
+MOST_LINES = 10_000
+"""From here on a number beside "lines" is a job's id."""
 OTHER_TIMES = frozenset({"begin", "signal", "array", "dependency", "time_limit"})
 """Beside one of these a duration may be something else than the time limit."""
 
@@ -49,8 +52,10 @@ def complete(calls: tuple[Call, ...], said: Said) -> tuple[Call, ...]:
     found["user"] = _only([name for name in re.findall(_pattern("user"), said.folded) if not is_common(name)])
     if call.tool in RESOURCES:
         found |= _resources(call, around)
-    if call.arguments.get("user") == "me" and "node" not in call.arguments:
-        found["states"] = _states(around)
+    if call.tool == "read_job_log":
+        found["lines"] = next((n for n in counted("line", around) if n < MOST_LINES), "")
+    if call.tool in OF_MANY and not {"node", "job_ids"} & call.arguments.keys():
+        found["states"] = _states(call, around)
     fields = BY_NAME[call.tool].Arguments.model_fields
     missing = {
         name: value for name, value in found.items() if value != "" and name in fields and name not in call.arguments
@@ -60,10 +65,10 @@ def complete(calls: tuple[Call, ...], said: Said) -> tuple[Call, ...]:
     return (Call(call.tool, {**call.arguments, **missing}),)
 
 
-def _states(said: Said) -> list[str] | str:
-    """What is asked about one's own jobs by one word for a state; nothing where two are said."""
+def _states(call: Call, said: Said) -> list[str] | str:
+    """One word for a state; nothing where two are said, or where all may run ("what is running?")."""
     found = [state for state, words in rules()["states"].items() if re.search(words, said.folded)]
-    return found if len(found) == 1 else ""
+    return found if len(found) == 1 and (found != ["RUNNING"] or call.arguments.get("user") == "me") else ""
 
 
 def _own_words(call: Call, said: Said) -> tuple[Call, Said]:
@@ -136,7 +141,18 @@ def whole_mounts(mounts: str, said: Said) -> str:
     return ",".join(pairs) if mounts in {end for pair in pairs for end in pair.split(":")} else mounts
 
 
-WHOLE = {"command": whole_command, "begin": whole_moment, "container_mounts": whole_mounts, "reason": whole_reason}
+def whole_span(nodes: object, said: Said) -> object:
+    """The nodes between two that were named as the ends: ``n1,n4`` → ``n[1-4]`` of "n1 through n4"."""
+    return next((span for span, ends in spans(said).items() if nodes == ends), nodes)
+
+
+WHOLE = {
+    "command": whole_command,
+    "begin": whole_moment,
+    "container_mounts": whole_mounts,
+    "reason": whole_reason,
+    "nodes": whole_span,
+}
 
 
 def _resources(call: Call, said: Said) -> dict[str, Any]:

@@ -134,7 +134,8 @@ def names(said: Said) -> list[str]:
 def users(said: Said) -> list[str]:
     """Whose jobs it can be about: ``me`` where the person speaks of himself or herself, and any name."""
     first_person = any(_is("first_person", word) for word in re.split(r"[^\w'’]+", said.folded))
-    return (["me"] if first_person else []) + [name for name in names(said) if not name[0].isdigit()]
+    never = re.compile(rules()["words"]["no_user"], re.IGNORECASE)
+    return (["me"] if first_person else []) + [name for name in names(said) if not never.fullmatch(name)]
 
 
 def images(said: Said) -> list[str]:
@@ -160,10 +161,14 @@ def addresses(said: Said) -> list[str]:
 def hostlists(said: Said) -> list[str]:
     """What a list of nodes can be: spans of them ("cn121 through cn124"), each node, and several in a row."""
     found = candidates("node", said)[:MOST_NODES]
-    pattern = re.compile(rules()["words"]["span"], re.IGNORECASE)
-    spans = [span for first, last in pattern.findall(said.request) if (span := _span(first, last))]
     runs = [",".join(found[i:j]) for i in range(len(found)) for j in range(i + 2, len(found) + 1)]
-    return _once([*spans, *found, *runs])
+    return _once([*spans(said), *found, *runs])
+
+
+def spans(said: Said) -> dict[str, str]:
+    """Host list → its two ends as they were named, with a comma between."""
+    pattern = re.compile(rules()["words"]["span"], re.IGNORECASE)
+    return {span: f"{first},{last}" for first, last in pattern.findall(said.request) if (span := _span(first, last))}
 
 
 def _span(first: str, last: str) -> str:
