@@ -21,6 +21,7 @@ from assistant.ledger.carry import Ledger, Progress, no_progress
 from assistant.ledger.execute import LedgerExecutor
 from assistant.ledger.journal import Journal
 from assistant.ledger.policy import Policy, refuse
+from assistant.ledger.redact import fence
 from assistant.loop.action import Action
 from assistant.loop.agent import Agent
 from assistant.loop.decide import Capabilities, Decider, Decision
@@ -119,7 +120,7 @@ def _key(path: Path | None) -> str:
 
 def _full_prompt(said: Said, history: list[Message]) -> list[Message]:
     """The stable system part first, so that a server's prefix cache serves it; clock and subject come last."""
-    about = f"; this is about {', '.join(said.about)}"[:12_000] if said.about else ""
+    about = f"; this is about\n{fence(', '.join(said.about)[:12_000], 'what was spoken of')}\n" if said.about else ""
     return [
         {"role": "system", "content": system_prompt(tuple(BY_NAME))},
         *history,

@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from tools.base import Blast, Caller, Effect, Item, Outcome, Plan, ReadTool, Tool, ToolContext, ToolResult, WriteTool
 from tools.control import CancelJobsArguments
@@ -36,12 +36,13 @@ class FileCluster:
         self.after: dict[int, Fault] = {}
         self.reads_fail: list[SlurmError] = []
         self.performed = 0
+        self.admins: tuple[str, ...] = ()
         self.ran: list[str] = []
         if not path.exists():
             self.save({"next": 101, "jobs": {}, "nodes": {"n1": "IDLE"}})
 
     def load(self) -> dict[str, Any]:
-        return json.loads(self.path.read_text())
+        return dict(json.loads(self.path.read_text()))
 
     def save(self, state: dict[str, Any]) -> None:
         aside = self.path.with_suffix(f".{os.getpid()}")
@@ -64,6 +65,12 @@ class FileCluster:
 
     def cluster(self) -> str:
         return "double"
+
+    def admin_level(self, user: str) -> Literal["none", "administrator"]:
+        return "administrator" if user in self.admins else "none"
+
+    def coordinated_accounts(self, user: str) -> tuple[str, ...]:
+        return ()
 
     def commands(self) -> Sequence[str]:
         return self.ran

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from assistant.doors.render import done_document
 from assistant.ledger.approval import AutoApprove, Decision, DenyAll, Preview, ScriptedApprover
 from assistant.ledger.carry import Ledger
 from assistant.ledger.execute import Interrupted, LedgerExecutor
@@ -17,8 +18,9 @@ from assistant.ledger.reading import show
 from assistant.ledger.resume import resume, undo
 from assistant.ledger.retry import Retry
 from tests.ledger_double import TOOLS, Drain, FileCluster, context, lost, unreachable
-from tools.base import Call, Caller, Outcome
-from tools.slurm.errors import LimitRefused, PermissionRefused, SlurmUnreachable
+from tools.base import Call, Caller, Item, Outcome, status_of
+from tools.slurm.backend import Operation
+from tools.slurm.errors import LimitRefused, OutcomeUnknown, PermissionRefused, SlurmUnreachable
 
 SUBMIT = Call("submit_job", {"command": "train.py"})
 FAST = Retry(first_wait=0, settle=0)
@@ -78,6 +80,23 @@ def test_a_lost_submit_is_found_by_its_key_and_not_sent_again(make: Make, cluste
     assert done.result.status == "ok"
     assert [job.id for job in cluster.jobs()] == [done.result.items[0].id] == ["101"]
     assert "found by its key" in done.result.items[0].message
+
+
+def test_a_lost_submit_that_slurm_refused_is_no_job(make: Make, cluster: FileCluster) -> None:
+    """slurmctld keeps a record of what it refused, and the record carries the key."""
+
+    def refused(cluster: FileCluster, operation: Operation) -> None:
+        cluster.add(state="FAILED", reason="BadConstraints", comment=operation.fields["comment"])
+        raise OutcomeUnknown("the answer was lost")
+
+    cluster.before[1] = refused
+    executor = make()
+    run, (done,) = executor.run("submit", (SUBMIT,))
+    assert (done.result.status, done.result.items[0].code) == ("failed", "refused")
+    assert "job 101 never ran" in done.result.items[0].message
+    assert show(executor.ledger.journal, run)["submitted"] == []
+    resume(executor, run)
+    assert cluster.performed == 1
 
 
 def test_a_lost_submit_that_never_arrived_stays_unknown(make: Make, cluster: FileCluster) -> None:
@@ -206,6 +225,19 @@ def test_bad_calls_are_outcomes_and_change_nothing(make: Make, cluster: FileClus
     assert done.result.status == "failed"
     assert done.result.items[0].message
     assert cluster.performed == 0
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "word"),
+    [
+        ("", "ok"), ("ok ok", "ok"), ("ok failed", "partial"), ("ok skipped", "partial"), ("ok unknown", "unknown"),
+        ("failed unknown", "unknown"), ("failed", "failed"), ("failed skipped", "failed"), ("failed denied", "failed"),
+        ("denied", "denied"), ("skipped", "denied"), ("denied skipped", "denied"),
+    ],
+)  # fmt: skip
+def test_one_word_for_many_outcomes(outcomes: str, word: str) -> None:
+    """Where nothing was done and nothing went wrong, it has not failed."""
+    assert status_of([Item(str(n), Outcome(one)) for n, one in enumerate(outcomes.split())]) == word
 
 
 def test_denied_is_not_done(make: Make, cluster: FileCluster) -> None:
@@ -368,7 +400,7 @@ def test_secrets_are_neither_kept_nor_shown_but_do_reach_the_job(make: Make, clu
     run, (done,) = executor.run(f"submit with {token}", (call,))
     assert done.result.status == "ok"
     assert seen == [{"HF_TOKEN": token}]
-    for text in (str(approver.seen), str(done.result), str(show(executor.ledger.journal, run))):
+    for text in (str(approver.seen), str(done_document(done)), str(show(executor.ledger.journal, run))):
         assert token not in text
 
 

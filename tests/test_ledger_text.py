@@ -65,6 +65,22 @@ def test_ordinary_cluster_text_stays_as_it_is(text: str) -> None:
     assert redact(text) == text
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("\x1b[1;31mCUDA error\x1b[0m: out of memory", "CUDA error: out of memory"),
+        ("train\x1b]0;owned\x07 \x1b]8;;http://x\x1b\\here", "train here"),
+        ("\x1b[2K\x1b[1Ascancel 1", "scancel 1"),
+        ("hf_a1B2c3D4\x1b[0me5F6g7H8i9J0kk", HIDDEN),
+        ("a\u202etxt.exe b\x9b31m c\0d e\x1b[", "a txt.exe b 31m c d e ["),
+        ("\ud800", "?"),
+        ("tabs\tand\r\nlines, 名前 é 🛑", "tabs\tand\r\nlines, 名前 é 🛑"),
+    ],
+)
+def test_nothing_repaints_the_terminal(text: str, shown: str) -> None:
+    assert redact(text) == shown
+
+
 @given(st.text(max_size=400))
 @settings(max_examples=400, deadline=None)
 def test_any_text_is_redacted_once_and_for_all(text: str) -> None:

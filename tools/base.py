@@ -79,7 +79,8 @@ class ToolResult:
 
 
 def status_of(items: Sequence[Item]) -> Status:
-    """One word for many outcomes: unknown taints all, a mixture is partial."""
+    """One word for many outcomes: unknown taints all, a mixture is partial; ``denied`` where nothing was done because
+    it was refused, left for later or not needed, and nothing went wrong."""
     outcomes = {item.outcome for item in items}
     if Outcome.UNKNOWN in outcomes:
         return "unknown"
@@ -87,7 +88,7 @@ def status_of(items: Sequence[Item]) -> Status:
         return "ok"
     if Outcome.OK in outcomes:
         return "partial"
-    return "denied" if outcomes == {Outcome.DENIED} else "failed"
+    return "failed" if Outcome.FAILED in outcomes else "denied"
 
 
 @dataclass(frozen=True, slots=True)

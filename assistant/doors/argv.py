@@ -7,10 +7,11 @@ from typing import Any
 from typer.core import TyperGroup
 
 COMMANDS = frozenset(
-    ["ask", "chat", "plan", "call", "tools", "runs", "show", "resume",
-     "undo", "export", "serve", "sandbox", "config", "diagnose-log", "eval"]
+    ["ask", "chat", "plan", "call", "tools", "runs", "show", "resume", "approvals", "approve", "deny",
+     "undo", "export", "serve", "models", "doctor", "mcp", "oncall", "slack",
+     "sandbox", "config", "diagnose-log", "eval"]
 )  # fmt: skip
-OF_ONE_RUN = frozenset(("show", "resume", "undo", "export"))
+OF_ONE_RUN = frozenset(("show", "resume", "undo", "export", "approve", "deny"))
 """They take one word: `sask show me the queue` is a request."""
 COMPLETION = frozenset(("--install-completion", "--show-completion"))
 NOTHING_CHANGED = "interrupted; nothing was changed"
@@ -33,7 +34,8 @@ class Commands(TyperGroup):
 def with_ask(arguments: list[str]) -> list[str]:
     """`sask "words"` and `sask --yes "words"` mean `sask ask …`; help, completion and commands stay as they are."""
     first = next((a for a in arguments if not a.startswith("-") or a == "-"), None)
-    of_one_run = first in OF_ONE_RUN and sum(not a.startswith("-") for a in arguments) <= 2
+    words = [a for before, a in zip(["", *arguments], arguments, strict=False) if before != "--reason" and a[:1] != "-"]
+    of_one_run = first in OF_ONE_RUN and len(words) <= 2
     if not arguments:
         return ["--help"]
     if of_one_run or first in COMMANDS - OF_ONE_RUN or arguments[0] in COMPLETION:

@@ -8,7 +8,11 @@ from typing import Annotated
 
 import typer
 
+from assistant.doors import doctor, models, sandbox, serve
+from assistant.doors.approvals import Later, approvals, approve, deny
 from assistant.doors.argv import NOTHING_CHANGED, Commands, Interrupted, wants_json, with_ask
+from assistant.doors.oncall import command as oncall
+from assistant.doors.slack import command as slack
 
 EPILOG = (
     "Exit codes: 0 done · 1 something failed or is unknown · 2 bad input: request, arguments, settings · 3 denied, or "
@@ -28,10 +32,7 @@ app = typer.Typer(
     "changes are shown, with the exact commands, and wait for your yes.",
     epilog=EPILOG,
 )
-sandbox_app = typer.Typer(
-    rich_markup_mode=None, no_args_is_help=True, help="A real Slurm on this machine, to try things on."
-)
-app.add_typer(sandbox_app, name="sandbox")
+app.add_typer(sandbox.app, name="sandbox")
 
 Json = Annotated[bool, typer.Option("--json", help="print one JSON document")]
 JsonLines = Annotated[bool, typer.Option("--json", help="print one JSON document a request, on a line of its own")]
@@ -40,13 +41,13 @@ DryRun = Annotated[bool, typer.Option("--dry-run", "-n", help="show what would b
 Model = Annotated[
     str | None, typer.Option("--model", "-m", help="`embedded`, or the URL of an OpenAI-compatible server")
 ]
-Name = Annotated[str, typer.Option("--name", help="which sandbox; several can live side by side")]
 
 
 @app.command()
 def ask(
     words: Annotated[list[str], typer.Argument(help="the request; - reads it from standard input")],
     yes: Yes = False,
+    later: Later = False,
     dry_run: DryRun = False,
     json: Json = False,
     model: Model = None,
@@ -56,7 +57,7 @@ def ask(
     from assistant.doors.words import piped
 
     text = piped() if words == ["-"] else " ".join(words)
-    talk.ask(text, yes=yes, dry_run=dry_run, as_json=json, model=model)
+    talk.ask(text, yes=yes, later=later, dry_run=dry_run, as_json=json, model=model)
 
 
 @app.command()
@@ -93,13 +94,14 @@ def call(
     tool: Annotated[str, typer.Argument(help="name of a tool; `sask tools` lists them")],
     arguments: Annotated[str, typer.Option("--json", help="its arguments as a JSON object")] = "{}",
     yes: Yes = False,
+    later: Later = False,
     dry_run: DryRun = False,
     text: Annotated[bool, typer.Option("--text", help="print for people instead of JSON")] = False,
 ) -> None:
     """Run one tool, without any model."""
     from assistant.doors import talk
 
-    talk.call(tool, arguments, yes=yes, dry_run=dry_run, as_json=not text)
+    talk.call(tool, arguments, yes=yes, later=later, dry_run=dry_run, as_json=not text)
 
 
 @app.command()
@@ -141,37 +143,49 @@ def export(
 def resume(
     run: Annotated[str, typer.Argument(help="a run's id, its beginning, or `last`")],
     yes: Yes = False,
+    later: Later = False,
     json: Json = False,
 ) -> None:
     """Finish what a run left: find out what is unknown, do again only what certainly did not happen."""
     from assistant.doors import past
 
-    past.take_up("resume", run, yes=yes, as_json=json)
+    past.take_up("resume", run, yes=yes, later=later, as_json=json)
 
 
 @app.command()
 def undo(
     run: Annotated[str, typer.Argument(help="a run's id, its beginning, or `last`")],
     yes: Yes = False,
+    later: Later = False,
     json: Json = False,
 ) -> None:
     """Cancel the jobs that a run submitted."""
     from assistant.doors import past
 
-    past.take_up("undo", run, yes=yes, as_json=json)
+    past.take_up("undo", run, yes=yes, later=later, as_json=json)
+
+
+app.command()(approvals)
+app.command()(approve)
+app.command()(deny)
+
+
+app.command("serve")(serve.command)
+app.command("models")(models.command)
+app.command("doctor")(doctor.command)
+app.command("oncall")(oncall.command)
+app.command("slack")(slack.command)
 
 
 @app.command()
-def serve(
-    profile: Annotated[str, typer.Argument(help="`embedded`: the bundled model on this machine's CPU")] = "embedded",
-    stop: Annotated[bool, typer.Option("--stop", help="stop it")] = False,
-    status: Annotated[bool, typer.Option("--status", help="say whether it runs")] = False,
-    json: Json = False,
+def mcp(
+    http: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="over HTTP there, not standard input")] = None,
+    token_file: Annotated[Path | None, typer.Option(help="file with the bearer token that HTTP clients show")] = None,
 ) -> None:
-    """Start the bundled model (it also starts by itself at the first request)."""
-    from assistant.doors import serving
+    """Offer the tools to other agents (Model Context Protocol); changes wait for a person's yes. Needs no model."""
+    from assistant.doors import mcp as door
 
-    serving.serve(profile, stop=stop, status=status, as_json=json)
+    door.serve(http, token_file)
 
 
 @app.command()
@@ -209,49 +223,6 @@ def evaluate(ctx: typer.Context) -> None:
     from assistant.doors import plugins
 
     plugins.run("eval", ctx.args)
-
-
-@sandbox_app.command("up")
-def sandbox_up(
-    name: Name = "default",
-    accounting: Annotated[
-        bool, typer.Option("--accounting", help="with MariaDB and slurmdbd: QoS, accounts, sacct")
-    ] = False,
-    rest: Annotated[bool, typer.Option("--rest", help="with slurmrestd and JWT")] = False,
-    json: Json = False,
-) -> None:
-    """Start slurmctld and five nodes with GPUs (or find them running)."""
-    from assistant.doors import serving
-
-    serving.sandbox_up(name, accounting=accounting, rest=rest, as_json=json)
-
-
-@sandbox_app.command("status")
-def sandbox_status(name: Name = "default", json: Json = False) -> None:
-    """Say what runs."""
-    from assistant.doors import serving
-
-    serving.sandbox_status(name, as_json=json)
-
-
-@sandbox_app.command("env")
-def sandbox_env(name: Name = "default", json: Json = False) -> None:
-    """Print the line that points Slurm's commands at it: eval "$(sask sandbox env)"."""
-    from assistant.doors import serving
-
-    serving.sandbox_env(name, as_json=json)
-
-
-@sandbox_app.command("down")
-def sandbox_down(
-    name: Name = "default",
-    remove: Annotated[bool, typer.Option("--remove", help="also delete its directory")] = False,
-    json: Json = False,
-) -> None:
-    """Stop it; leaves no process."""
-    from assistant.doors import serving
-
-    serving.sandbox_down(name, remove=remove, as_json=json)
 
 
 def main(argv: list[str] | None = None) -> None:

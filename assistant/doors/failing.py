@@ -16,6 +16,7 @@ import json
 import sys
 
 from assistant.errors import AssistantError
+from assistant.ledger.redact import redact
 from tools.slurm.errors import AccountingUnavailable, SlurmError, SlurmUnreachable
 from tools.slurm.failures import KNOWN
 
@@ -25,6 +26,7 @@ NO_SLURM = 6
 def explain(error: Exception, *, as_json: bool) -> int:
     """Print ``error`` in words on standard error, for a program also as JSON on standard output; its exit code."""
     message, remedy, code = _parts(error)
+    message, remedy = redact(message), redact(remedy)  # a server may repeat the key that it refuses
     if as_json:
         print(json.dumps({"error": {"message": message, "remedy": remedy, "exit_code": code}}, ensure_ascii=False))
     print(f"sask: {message}", file=sys.stderr)

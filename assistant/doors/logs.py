@@ -11,16 +11,18 @@ from assistant.errors import RequestRefused
 
 
 def one(file: Path | None, state: str | None, exit_code: str | None, *, as_json: bool) -> None:
+    from assistant.ledger.redact import redacted
     from tools.findings import Diagnosis, diagnose_log
 
     source = sys.stdin.buffer if file is None or str(file) == "-" else file
     if isinstance(source, Path):
         _readable(source)
     diagnosis: Diagnosis = diagnose_log(source, state=state, exit_code=exit_code)
+    shown = redacted(diagnosis.as_json())
     if as_json:
-        print(json.dumps(diagnosis.as_json(), ensure_ascii=False))
+        print(json.dumps(shown, ensure_ascii=False))
         return
-    print("\n".join(described(diagnosis.as_json())))
+    print("\n".join(described(shown)))
 
 
 def _readable(path: Path) -> None:
@@ -57,6 +59,7 @@ def batch(path: Path) -> None:
 
 
 def _batch_line(text: str, where: str) -> dict[str, Any]:
+    from assistant.ledger.redact import redacted
     from tools.findings import diagnose_log
 
     known: dict[str, Any] = {}
@@ -67,6 +70,6 @@ def _batch_line(text: str, where: str) -> dict[str, Any]:
         source = Path(line["file"]) if log is None and "file" in line else (log or "")
         code = line.get("exit_code")
         diagnosis = diagnose_log(source, state=line.get("state"), exit_code=None if code is None else str(code))
-        return known | diagnosis.as_json()
+        return known | dict(redacted(diagnosis.as_json()))
     except (ValueError, TypeError, AttributeError, OSError) as error:
         return known | {"label": "invalid", "labels": [], "findings": [], "error": f"{where}: {error}"}

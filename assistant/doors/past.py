@@ -59,14 +59,14 @@ def _with_undo(document: dict[str, Any]) -> dict[str, Any]:
     return document
 
 
-def take_up(what: str, run: str, *, yes: bool, as_json: bool) -> None:
+def take_up(what: str, run: str, *, yes: bool, later: bool, as_json: bool) -> None:
     """``resume`` or ``undo``; exits with what became of it."""
     from assistant import app
     from assistant.doors.stopping import told
     from assistant.doors.talk import approver, finish
     from assistant.ledger import resume
 
-    executor = app.executor(app.load(), approver(yes))
+    executor = app.executor(app.load(), approver(yes, later))
     with told(as_json=as_json):
         the_run, done = (resume.resume if what == "resume" else resume.undo)(executor, run)
     finish(the_run, done, as_json=as_json)

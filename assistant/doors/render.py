@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from assistant.ledger.redact import redact
 from tools.base import Effect, Item, Outcome
 
 if TYPE_CHECKING:
@@ -57,10 +58,10 @@ def spinner(text: str) -> Iterator[Callable[[str], None]]:
 def as_document(answer: Answer) -> dict[str, Any]:
     """What ``--json`` prints."""
     return {
-        "request": answer.request,
+        "request": redact(answer.request),
         "action": answer.action,
         "done": [done_document(one) for one in answer.done],
-        "text": answer.text,
+        "text": redact(answer.text),
         "run": answer.run,
         "stopped": answer.stopped,
     }

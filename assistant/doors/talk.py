@@ -22,8 +22,9 @@ from assistant.doors.render import (
 from assistant.doors.stopping import Kept, told
 from assistant.doors.words import checked, readable
 from assistant.errors import AssistantError, RequestRefused
-from assistant.ledger.approval import Approver, AutoApprove, Decision, DenyAll, Preview
+from assistant.ledger.approval import Approver, AskLater, AutoApprove, Decision, DenyAll, Preview
 from assistant.ledger.done import Done
+from assistant.ledger.redact import redact
 from assistant.loop.agent import Agent, Answer
 from assistant.loop.conversation import Conversation
 from assistant.loop.ladder import worded
@@ -60,17 +61,19 @@ class Thinking:
             return self.model.complete(messages, schema)
 
 
-def approver(yes: bool) -> Approver:
-    """Who decides: --yes, the person at the terminal, or nobody."""
+def approver(yes: bool, later: bool = False) -> Approver:
+    """Who decides: --yes, the person at the terminal, somebody later from another door, or nobody."""
     from assistant.app import current_user
 
+    if later:
+        return AutoApprove(current_user(), AskLater()) if yes else AskLater()
     if not sys.stdin.isatty():
         return AutoApprove(current_user()) if yes else DenyAll()
     person = AskOnTerminal(current_user())
     return AutoApprove(current_user(), person) if yes else person
 
 
-def ask(request: str, *, yes: bool, dry_run: bool, as_json: bool, model: str | None) -> None:
+def ask(request: str, *, yes: bool, later: bool, dry_run: bool, as_json: bool, model: str | None) -> None:
     """One request; exits with what became of it."""
     from assistant import app
 
@@ -78,7 +81,7 @@ def ask(request: str, *, yes: bool, dry_run: bool, as_json: bool, model: str | N
     settings = app.load(model=model)
     readable(request, settings.model)
     with spinner("starting") as say:
-        agent = app.agent(settings, approver(yes), dry_run=dry_run, say=say)
+        agent = app.agent(settings, approver(yes, later), dry_run=dry_run, say=say)
     agent.decider.model = Thinking(agent.decider.model)
     answer = _run(agent, request, as_json=as_json)
     if as_json:
@@ -100,7 +103,7 @@ def show_answer(answer: Answer) -> None:
     for one in answer.done:
         show_done(one, out)
     if answer.text:
-        out.print(answer.text)
+        out.print(redact(answer.text))
     if answer.stopped:
         out.print(f"stopped after {answer.stopped}", style="yellow")
     if answer.run and any(_left(one) for one in answer.done):
@@ -183,7 +186,7 @@ def _next_line() -> str | None:
         return line
 
 
-def call(tool: str, arguments: str, *, yes: bool, dry_run: bool, as_json: bool) -> None:
+def call(tool: str, arguments: str, *, yes: bool, later: bool, dry_run: bool, as_json: bool) -> None:
     """One tool with given arguments; exits with what became of it."""
     from assistant import app
     from tools import BY_NAME
@@ -192,7 +195,7 @@ def call(tool: str, arguments: str, *, yes: bool, dry_run: bool, as_json: bool) 
     if tool not in BY_NAME:
         raise RequestRefused(f"there is no tool {tool!r}{did_you_mean(tool, BY_NAME)}", f"valid: {', '.join(BY_NAME)}")
     given = _arguments(BY_NAME[tool], arguments)
-    executor = app.executor(app.load(), approver(yes), dry_run=dry_run)
+    executor = app.executor(app.load(), approver(yes, later), dry_run=dry_run)
     with told(as_json=as_json):
         run, done = executor.run(f"sask call {tool}", (Call(tool, given),))
     finish(run, done, as_json=as_json)

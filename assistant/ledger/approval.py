@@ -38,6 +38,10 @@ class Preview:
     before: dict[str, Any] = field(default_factory=dict)
     run: str = ""
     """The journal's id of the run, for an approval that is given later from elsewhere."""
+    user: str = ""
+    """Who asked for it."""
+    two_people: bool = False
+    """Whether somebody else than ``user`` has to say yes (the policy's dual control)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +65,7 @@ class Approver(Protocol):
 class DenyAll:
     """Nobody can be asked: no terminal and no ``--yes``."""
 
-    reason: str = "nobody could be asked: run it on a terminal, or give --yes"
+    reason: str = "nobody could be asked: run it on a terminal, give --yes, or leave it for `sask approve` with --later"
 
     def decide(self, preview: Preview) -> Decision:
         return Decision(False, "", self.reason)
@@ -72,7 +76,7 @@ class AutoApprove:
     """``--yes``: approves what the policy lets pass unasked, and hands the rest to ``ask``."""
 
     approver: str
-    ask: Approver = DenyAll("it needs a person's own yes: run it on a terminal without --yes")
+    ask: Approver = DenyAll("it needs a person's own yes: run it on a terminal without --yes, or give --later")
 
     def decide(self, preview: Preview) -> Decision:
         if not preview.must_ask:
@@ -85,7 +89,7 @@ class AutoApprove:
 
 @dataclass(frozen=True, slots=True)
 class AskLater:
-    """Leaves the question in the journal: it is answered from another door, and ``sask resume`` then goes on."""
+    """Leaves the question in the journal: ``sask approve`` or ``sask deny`` answers it from anywhere."""
 
     def decide(self, preview: Preview) -> Decision:
         return Decision(False, "", "waits for an approval", later=True)

@@ -9,7 +9,7 @@ from typing import Any
 from assistant.ledger.approval import Approver, Decision, Preview, commands_of, digest_of
 from assistant.ledger.done import Done
 from assistant.ledger.journal import Entry, Journal
-from assistant.ledger.policy import Policy, must_ask, only_permitted
+from assistant.ledger.policy import Policy, must_ask, needs_two, only_permitted
 from assistant.ledger.reading import entries_of
 from assistant.ledger.reconcile import reconcile
 from assistant.ledger.redact import redact, redacted
@@ -131,20 +131,25 @@ def preview_of(ledger: Ledger, call: Call, plan: Plan, ctx: ToolContext, place: 
         must_ask(ledger.policy, plan.blast, ctx.caller, place.after_reading),
         redacted(plan.before),
         place.run,
+        ctx.caller.user,
+        needs_two(ledger.policy, call.tool),
     )
 
 
 def ask(ledger: Ledger, place: Place, preview: Preview, again: Callable[[], str]) -> Item | None:
     """None when an approval was given and spent on this very change, else why not, as an item without an id."""
     journal, digest = ledger.journal, preview.digest
+    void = False
     for given in journal.approved(place.run, place.seq):
-        if journal.use(given, digest):
+        alone = preview.two_people and journal.approver_of(given) == preview.user
+        if not alone and journal.use(given, digest):
             return None
+        void = journal.void(given) or void
+        journal.event(place.run, "approval_void", place.seq, approval=given)
     approval = journal.ask(place.run, place.seq, digest, asdict(preview), ledger.policy.approval_minutes)
-    decision = ledger.approver.decide(preview)
+    decision = Decision(False, later=True) if preview.two_people else ledger.approver.decide(preview)
     if decision.later:
-        text = f"waits for approval {approval}; then `sask resume {place.run}`"
-        return Item("", Outcome.SKIPPED, text, "awaiting_approval")
+        return Item("", Outcome.SKIPPED, _waits(approval, preview, void=void), "awaiting_approval")
     if not journal.decide(approval, decision.approved, decision.approver, decision.reason):
         return Item("", Outcome.DENIED, "the approval came too late; ask again", "approval_expired")
     if not decision.approved:
@@ -156,6 +161,12 @@ def ask(ledger: Ledger, place: Place, preview: Preview, again: Callable[[], str]
     if not journal.use(approval, digest):
         return Item("", Outcome.DENIED, "the approval has expired; ask again", "approval_expired")
     return None
+
+
+def _waits(approval: str, preview: Preview, *, void: bool) -> str:
+    anew = "the cluster has changed since it was approved, so it is asked anew: " if void else ""
+    other = f" by another operator than {preview.user}" if preview.two_people else ""
+    return f"{anew}not done yet, it waits for `sask approve {approval}`{other} (or `sask deny {approval}`)"
 
 
 def _denial(decision: Decision) -> str:
@@ -180,7 +191,7 @@ def perform_all(ledger: Ledger, call: Call, entries: Sequence[Entry], ran: list[
         item, in_reach = perform(ledger, entry)
         ran += backend.commands()[before:]
         ledger.journal.settle(entry, item)
-        ledger.progress(call, _clean(item), number, len(entries))
+        ledger.progress(call, clean(item), number, len(entries))
         if not in_reach:
             why = Item("", Outcome.SKIPPED, "not tried: Slurm is out of reach", "not_tried")
             return settle_all(ledger, entries[number:], why)
@@ -257,5 +268,6 @@ def _keyed(operation: Operation, key: str) -> Operation:
     return replace(operation, fields={**operation.fields, "comment": comment})
 
 
-def _clean(item: Item) -> Item:
-    return replace(item, message=redact(item.message))
+def clean(item: Item) -> Item:
+    """An item without secrets, for a screen or a model; the journal keeps it so anyway."""
+    return replace(item, id=redact(item.id), message=redact(item.message))

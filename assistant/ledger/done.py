@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
+from assistant.ledger.redact import redact, redacted
 from tools.base import Call, Plan, ToolResult
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """One call that was carried out, or refused, with what was shown before it."""
+    """One call that was carried out, or refused, with what was shown before it. Whoever prints it or sends it on
+    needs no care: no secret of the request is in its arguments, notes or undo (nor, by the ledger, in its result)."""
 
     call: Call
     result: ToolResult
@@ -18,6 +20,12 @@ class Done:
     """Only of a write."""
     commands: tuple[str, ...] = ()
     """The exact commands of the preview, shell-quoted; of a read, what ran."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "call", Call(redact(self.call.tool), redacted(self.call.arguments)))
+        if self.plan is not None:
+            notes, undo = tuple(map(redact, self.plan.notes)), tuple(map(redact, self.plan.undo))
+            object.__setattr__(self, "plan", replace(self.plan, notes=notes, undo=undo))
 
 
 class Executor(Protocol):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
-from assistant.ledger.carry import Ledger, Place, Stopped, failed, planned, preview_of, write
+from assistant.ledger.carry import Ledger, Place, Stopped, clean, failed, planned, preview_of, write
 from assistant.ledger.done import Done
 from assistant.ledger.policy import refuse
 from assistant.ledger.reading import calls_of
@@ -64,6 +64,9 @@ class LedgerExecutor:
 
     def next(self, call: Call, place: Place, earlier: Sequence[Done]) -> Done:
         """The next call of an Action, after what became of the ``earlier`` ones."""
+        if wrong := [number for number in references(call) if not 0 < number <= len(earlier)]:
+            text = f"${wrong[0]} stands for no earlier call of this request"
+            return self.skip(call, place, Item("", Outcome.FAILED, text, "invalid_arguments"))
         if why := self._blocked(call, earlier):
             return self.skip(call, place, Item("", Outcome.SKIPPED, why, "earlier_failed"))
         return self.carry(resolved(call, _jobs(earlier)), place)
@@ -94,8 +97,7 @@ class LedgerExecutor:
         jobs = _jobs(earlier)
         for number in references(call):
             if number not in jobs:
-                cause = _cause(number, earlier) if 0 < number <= len(earlier) else "there is no such earlier call"
-                return f"not done: it needs the job of call {number} (${number}), and {cause}"
+                return f"not done: it needs the job of call {number} (${number}), and {_cause(number, earlier)}"
         for number, one in enumerate(earlier, 1):
             is_write = isinstance(self.tools.get(call.tool), WriteTool)
             if is_write and one.result.status != "ok" and isinstance(self.tools.get(one.call.tool), WriteTool):
@@ -110,7 +112,8 @@ class LedgerExecutor:
         ctx = self.ledger.context()
         args = tool.Arguments.model_validate(call.arguments, context={"now": ctx.now})
         result = self.ledger.retry.read(lambda: tool.run(args, ctx))
-        return ToolResult(result.status, result.items, redacted(result.data), tuple(map(redact, result.commands)))
+        items, commands = tuple(map(clean, result.items)), tuple(map(redact, result.commands))
+        return ToolResult(result.status, items, redacted(result.data), commands)
 
     def _close(self, call: Call, place: Place, result: ToolResult) -> Done:
         """A call without operations: its items and its result, in the journal and as the answer."""
@@ -146,7 +149,7 @@ class LedgerExecutor:
             return Done(call, ToolResult("denied", (item,)))
         plan, refused = planned(self.ledger, tool, call, ctx)
         would = tuple(Item(o.target or call.tool, Outcome.DENIED, DRY_RUN, "dry_run") for o in plan.operations)
-        items = (*would, *plan.skipped, *refused)
+        items = tuple(map(clean, (*would, *plan.skipped, *refused)))
         preview = preview_of(self.ledger, call, plan, ctx, Place("", 0))
         return Done(call, ToolResult("denied" if would else status_of(items), items), plan, preview.commands)
 
@@ -163,9 +166,9 @@ def subject(call: Call) -> str:
     """What a call is about, as an item's id: its job or node, else the tool."""
     for name in ("job_id", "node", "nodes"):
         if value := call.arguments.get(name):
-            return str(value)
+            return redact(str(value))
     ids = call.arguments.get("job_ids") or [call.tool]
-    return ",".join(map(str, ids))
+    return redact(",".join(map(str, ids)) if isinstance(ids, list | tuple) else str(ids))  # not validated yet
 
 
 def _jobs(earlier: Sequence[Done]) -> dict[int, str]:
@@ -191,7 +194,7 @@ def _refused(call: Call, error: SlurmError) -> ToolResult:
     if isinstance(error, PermissionRefused):
         item = Item(item.id, Outcome.DENIED, item.message, item.code)
     item = Item(item.id, item.outcome, redact(item.message), item.code, item.transient)
-    about = {"code": error.code, "message": redact(error.message), "valid": list(error.valid[:50])}
+    about = {"code": error.code, "message": redact(error.message), "valid": redacted(error.valid[:50])}
     return ToolResult(status_of([item]), (item,), {"error": about})
 
 
@@ -204,5 +207,5 @@ def _invalid(call: Call, error: ValidationError) -> ToolResult:
 
 
 def _not_a_tool(call: Call, tools: Mapping[str, Tool]) -> ToolResult:
-    text = f"there is no tool {call.tool!r}; valid: {', '.join(tools)}"
-    return ToolResult("failed", (Item(call.tool, Outcome.FAILED, text, "unknown_tool"),))
+    text = f"there is no tool {redact(call.tool)!r}; valid: {', '.join(tools)}"
+    return ToolResult("failed", (Item(redact(call.tool), Outcome.FAILED, text, "unknown_tool"),))

@@ -75,7 +75,7 @@ class Journal:
             last = db.execute(select(func.max(calls.c.seq)).where(calls.c.run == run)).scalar()
             first = (last or 0) + 1
             for seq, call in enumerate(wanted, first):
-                row = {"tool": call.tool, "arguments": redacted(call.arguments), "state": "waiting"}
+                row = {"tool": redact(call.tool)[:100], "arguments": redacted(call.arguments), "state": "waiting"}
                 empty: dict[str, Any] = {"data": {}, "commands": [], "plan": {}}
                 db.execute(insert(calls).values(run=run, seq=seq, batch=first, **row, **empty))
         return run, first
@@ -168,7 +168,7 @@ class Journal:
 
     def _outcome(self, item: Item) -> dict[str, Any]:
         return {
-            "id": item.id,
+            "id": redact(item.id),
             "outcome": item.outcome.value,
             "message": redact(item.message),
             "code": item.code,
@@ -179,9 +179,11 @@ class Journal:
     # ---- approvals
 
     def ask(self, run: str, seq: int, digest: str, preview: dict[str, Any], minutes: float) -> str:
-        """A pending approval, bound to ``digest``; returns its id."""
+        """A pending approval, bound to ``digest``; returns its id. An older question about the call is closed."""
         number, now = secrets.token_hex(6), self.clock()
         with self.store.transaction() as db:
+            older = (approvals.c.run == run, approvals.c.seq == seq, approvals.c.state == "pending")
+            db.execute(update(approvals).where(*older).values(state="expired"))
             row = {"digest": digest, "preview": redacted(preview), "state": "pending"}
             when = {"created": now, "expires": now + 60 * minutes}
             db.execute(insert(approvals).values(id=number, run=run, seq=seq, **row, **when))
@@ -195,6 +197,10 @@ class Journal:
     def use(self, approval: str, digest: str) -> bool:
         """Spend an approval, once and only for ``digest``; False when it is not good any more."""
         return self._move(approval, ("approved",), digest=digest, state="used", used=self.clock())
+
+    def void(self, approval: str) -> bool:
+        """Close an approval that was given for something else than what would be done now."""
+        return self._move(approval, ("approved",), state="expired")
 
     def approved(self, run: str, seq: int) -> tuple[str, ...]:
         """Ids of approvals of a call that were given and not used yet."""

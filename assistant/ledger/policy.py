@@ -40,6 +40,8 @@ class Policy(BaseModel):
     """Jobs in a change that touches other people's too (operators and coordinators)."""
     ask_after_reading: bool = True
     """A change that a model decided on after reading job names, logs … of the cluster: they may hold instructions."""
+    two_people_for_admin: bool = False
+    """Dual control: drain and resume of nodes wait for the yes of another operator than the one who asked."""
     approval_minutes: float = Field(default=30.0, gt=0)
 
     @classmethod
@@ -86,6 +88,11 @@ def must_ask(policy: Policy, blast: Blast, caller: Caller, after_reading: bool =
     return ""
 
 
+def needs_two(policy: Policy, tool: str) -> bool:
+    """Whether a change by ``tool`` waits for the yes of a second person."""
+    return policy.two_people_for_admin and tool in BY_NAME and BY_NAME[tool].effect is Effect.ADMIN
+
+
 def only_permitted(plan: Plan, caller: Caller, backend: Backend) -> tuple[Plan, tuple[Item, ...]]:
     """Take other people's jobs out of a non-operator's plan, each with its refusal. Raises SlurmError.
 
@@ -123,6 +130,9 @@ def _may(caller: Caller, owner: tuple[str, str]) -> bool:
 
 
 def may_approve(approver: Caller, requested_by: str, users: Sequence[str]) -> bool:
-    """Whether ``approver`` may say yes to a change that ``requested_by`` asked for: for their own jobs, or any as
-    operator. Nobody approves with more rights than they have in Slurm."""
-    return approver.is_admin or (approver.user == requested_by and set(users) <= {approver.user})
+    """Whether ``approver`` may say yes to a change that ``requested_by`` asked for: for their own jobs (and, as a
+    coordinator, those of their accounts, which the plan is held to once more), or any as operator. Nobody approves
+    with more rights than they have in Slurm."""
+    if approver.is_admin:
+        return True
+    return approver.user == requested_by and (set(users) <= {approver.user} or bool(approver.coordinates))

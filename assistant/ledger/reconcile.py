@@ -52,9 +52,17 @@ def _sought(backend: Backend, key: str) -> list[Job]:
 
 def _found(jobs: Sequence[Job], entry: Entry) -> Item:
     ids = sorted({base_id(job.id) for job in jobs}, key=int)
+    if len(ids) == 1 and all(map(_refused, jobs)):
+        text = f"the answer was lost; Slurm refused it ({jobs[0].reason}): job {ids[0]} never ran"
+        return Item(ids[0], Outcome.FAILED, text, "refused")
     if len(ids) == 1:
         return Item(ids[0], Outcome.OK, "the answer was lost; the job was found by its key")
     return _unknown(entry, f"several jobs carry its key: {', '.join(ids)}")
+
+
+def _refused(job: Job) -> bool:
+    """slurmctld keeps a record of what it refused for its resources: FAILED, BadConstraints, no node (22.05)."""
+    return job.state == "FAILED" and job.reason == "BadConstraints" and not job.node_list
 
 
 def _unknown(entry: Entry, message: str) -> Item:

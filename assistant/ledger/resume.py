@@ -22,7 +22,8 @@ from assistant.ledger.policy import only_permitted
 from assistant.ledger.reading import calls_of, entries_of, find_run, is_left
 from assistant.ledger.reconcile import base_id, look_up
 from assistant.ledger.redact import has_hidden
-from tools.base import Blast, Call, Item, Outcome, Plan, ToolResult, WriteTool
+from tools.base import Blast, Call, Item, Outcome, Plan, ReadTool, ToolResult, WriteTool
+from tools.slurm.backend import Backend
 from tools.slurm.errors import SlurmError
 
 
@@ -32,21 +33,27 @@ def resume(executor: LedgerExecutor, run: str) -> tuple[str, tuple[Done, ...]]:
     row = find_run(journal, run)
     if row.user != ctx.caller.user and not ctx.caller.is_admin:
         raise RequestRefused(f"run {row.id} is of {row.user}", "only they or an operator of Slurm may resume it")
-    here = cluster_of(ctx.backend)
-    if row.cluster and here and row.cluster != here:
-        raise RequestRefused(f"run {row.id} was on cluster {row.cluster}, this is {here}", f"go to {row.cluster}")
+    check_cluster(row, ctx.backend)
     journal.claim(row.id)
     done: list[Done] = []
     try:
         rows = calls_of(journal, row.id)
         for call in rows:
-            done.append(_Rest(executor, call, done[call.batch - 1 :]).take_up())
+            warned = any(isinstance(executor.tools.get(c.tool), ReadTool) for c in rows if c.seq < call.batch)
+            done.append(_Rest(executor, call, done[call.batch - 1 :], warned).take_up())
     except KeyboardInterrupt as stop:
         done += [stop.done] if isinstance(stop, Stopped) else []
         raise Interrupted(row.id, tuple(done)) from None
     finally:
         journal.release(row.id)
     return row.id, tuple(done)
+
+
+def check_cluster(run: Row[Any], backend: Backend) -> None:
+    """Raises RequestRefused where the run was on another cluster than the one that answers here."""
+    here = cluster_of(backend)
+    if run.cluster and here and run.cluster != here:
+        raise RequestRefused(f"run {run.id} was on cluster {run.cluster}, this is {here}", f"go to {run.cluster}")
 
 
 def undo(executor: LedgerExecutor, run: str) -> tuple[str, tuple[Done, ...]]:
@@ -64,18 +71,20 @@ def undo(executor: LedgerExecutor, run: str) -> tuple[str, tuple[Done, ...]]:
 
 @dataclass(frozen=True)
 class _Rest:
-    """One call of a run that is taken up again; ``earlier`` are the calls before it of the same Action."""
+    """One call of a run that is taken up again; ``earlier`` are the calls before it of the same Action, ``warned``
+    says that the Action was decided after reading the cluster's data."""
 
     executor: LedgerExecutor
     row: Row[Any]
     earlier: Sequence[Done]
+    warned: bool = False
 
     def take_up(self) -> Done:
         entries = entries_of(self.executor.ledger.journal, self.row.run).get(self.row.seq, [])
         call = Call(self.row.tool, self.row.arguments)
         if self.row.state == "done" and not any(map(is_left, entries)):
             return self._as_it_was(call, entries)
-        place = Place(self.row.run, self.row.seq)
+        place = Place(self.row.run, self.row.seq, self.warned)
         if any(entry.intended for entry in entries):
             return self._go_on(call, place, entries)
         if has_hidden(call.arguments):

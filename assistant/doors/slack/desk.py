@@ -1,0 +1,147 @@
+"""The Slack door's way into the core: requests to answers, buttons to outcomes. It knows no Slack."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from sqlalchemy import select
+
+from assistant.doors.slack.acting import AtHome
+from assistant.doors.slack.memory import Locks
+from assistant.doors.words import checked, readable
+from assistant.errors import JournalError, RequestRefused
+from assistant.ledger import later
+from assistant.ledger.done import Done
+from assistant.ledger.execute import LedgerExecutor
+from assistant.ledger.reading import find_run
+from assistant.ledger.resume import resume
+from assistant.ledger.schema import events
+from assistant.loop.agent import Agent, Answer
+from assistant.loop.conversation import Conversation
+from assistant.loop.decide import Decider
+from tools.base import Call, Item
+from tools.slurm.errors import UnknownJob
+
+Say = Callable[[str], None]
+_JOB = re.compile(r"(?<![\w.:/-])(\d{1,10}(?:_\d+)?)(?![\w:/-]|\.\d)")
+_MOST_JOBS = 3
+_EVENT = "slack_event"
+_REDELIVERY_SECONDS = 7_200
+"""Slack tries three times within an hour (Events API, retries)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What a button came to: ``done`` the calls from the one that was decided on; ``asker`` whose request it was."""
+
+    run: str
+    asker: str
+    approved: bool
+    done: tuple[Done, ...]
+
+
+@dataclass(frozen=True)
+class Desk:
+    """``executor`` makes a user's ledger anew for each request; its approver leaves every question for later.
+    ``known``: the cluster's names for a user. ``model``: the setting, for what it can read."""
+
+    decider: Decider
+    executor: Callable[[str], LedgerExecutor]
+    known: Callable[[str], Mapping[str, frozenset[str]]]
+    model: str = ""
+    locks: Locks = field(default_factory=Locks)
+
+    def ask(self, user: str, request: str, talk: Conversation, say: Say) -> Answer:
+        """Raises RequestRefused, ModelError, JournalError, SlurmError."""
+        request = checked(request)
+        readable(request, self.model)
+        executor = AtHome(_telling(self.executor(user), say), user, say)
+        return Agent(self.decider, executor, known=lambda: self.known(user)).run(request, talk)
+
+    def diagnose(self, user: str, text: str, talk: Conversation, say: Say) -> Answer:
+        """Why the jobs that a message names failed or wait; without any, what its text says as a log. No model."""
+        executor = self.executor(user)
+        jobs = _jobs_in(text, executor)
+        if not jobs:
+            return Answer(text, "reply", text=_log(text))
+        talk.touch(jobs=jobs)
+        calls = tuple(Call("diagnose_job", {"job_id": job}) for job in jobs)
+        run, done = AtHome(executor, user, say).run(f"diagnose {', '.join(jobs)}", calls)
+        return Answer(text, "call", done, run=run)
+
+    def waiting(self, user: str, run: str) -> list[dict[str, Any]]:
+        """The open questions of a run, as :func:`later.pending` has them. Raises JournalError."""
+        return [row for row in later.pending(self.executor(user).ledger.journal) if row["run"] == run]
+
+    def state(self, user: str, approval: str) -> str:
+        """pending, approved, denied, used or expired; empty where the journal knows no such approval."""
+        with suppress(JournalError):
+            return str(later.find_approval(self.executor(user).ledger.journal, approval).state)
+        return ""
+
+    def note(self, user: str, run: str, event: str) -> None:
+        """Keep which event of Slack a run came from, for a service that starts anew. Raises JournalError."""
+        if run:
+            self.executor(user).ledger.journal.event(run, _EVENT, event=event)
+
+    def noted(self, user: str, event: str) -> bool:
+        """Whether an event that Slack delivers once more was acted on before. Raises JournalError."""
+        journal = self.executor(user).ledger.journal
+        recent = (events.c.kind == _EVENT, events.c.at > journal.clock() - _REDELIVERY_SECONDS)
+        with journal.store.transaction() as db:
+            details = db.execute(select(events.c.detail).where(*recent)).scalars()
+            return any(detail.get("event") == event for detail in details)
+
+    def decide(self, user: str, approval: str, *, yes: bool, say: Say) -> Decided:
+        """Answer one question as ``user`` and carry out what follows. Raises RequestRefused, JournalError, SlurmError.
+
+        What somebody else approves and only its owner can do (a submission) is done as the one who asked.
+        """
+        executor = _telling(self.executor(user), say)
+        journal = executor.ledger.journal
+        row = later.find_approval(journal, approval)
+        asker = find_run(journal, row.run).user
+        with self.locks.of(row.run):
+            run, done = (later.approve if yes else later.deny)(executor, row.id, "in Slack")
+            if yes and not done:
+                run, done = resume(_telling(self.executor(asker), say), row.run)
+        return Decided(run, asker, yes, done[row.seq - 1 :] if yes else done)
+
+
+def _telling(executor: LedgerExecutor, say: Say) -> LedgerExecutor:
+    def progress(call: Call, item: Item, done: int, total: int) -> None:
+        say(f"{call.tool}: {done} of {total} …")
+
+    return replace(executor, ledger=replace(executor.ledger, progress=progress))
+
+
+def _jobs_in(text: str, executor: LedgerExecutor) -> list[str]:
+    """The numbers of ``text`` that Slurm knows as jobs, at most three."""
+    backend = executor.ledger.context().backend
+    found: list[str] = []
+    for number in list(dict.fromkeys(_JOB.findall(text)))[:20]:
+        try:
+            backend.job(number)
+        except UnknownJob:
+            continue
+        found.append(number)
+        if len(found) == _MOST_JOBS:
+            break
+    return found
+
+
+def _log(text: str) -> str:
+    """Raises RequestRefused where the text is no log from which anything follows."""
+    from tools.findings import diagnose_log
+
+    found = diagnose_log(text).as_json()
+    findings = found["findings"]
+    if found["label"] == "unknown" or not findings:
+        raise RequestRefused("that message names no job that Slurm knows, and is no log with a cause in it")
+    first = findings[0]
+    proof = "\n".join(f"  line {one['line']}: {one['text']}" for one in first["evidence"][:3])
+    return f"{first['label']} ({first['confidence']:.0%}): {first['summary']}\n{proof}\nfix: {first['fix']}"
