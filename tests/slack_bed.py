@@ -115,7 +115,7 @@ class Bed:
             self.slack.http = f"http://127.0.0.1:{self.listening.effective_port}/slack/events"
             Thread(target=self.listening.run, daemon=True).start()
         else:
-            self.handler: Any = SocketModeHandler(bolt, "xapp-test", ping_interval=0.2)
+            self.handler: Any = SocketModeHandler(bolt, "xapp-test", ping_interval=5)
             self.handler.connect()
 
     def stop(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import re
 import secrets
 from collections.abc import Sequence
@@ -143,7 +142,7 @@ class CliBackend:
         slurmctld first, then accounting (which keeps comments only with AccountingStoreFlags=job_comment).
         """
         pattern = re.compile(rf"(?:^|[\s:]){re.escape(key)}(?:\s|$)")
-        query = JobQuery(user=getpass.getuser(), states=("all",))
+        query = JobQuery(user=self._runner.user, states=("all",))
         found = [job for job in self.queue(query) if pattern.search(job.comment)]
         if found:
             return found
@@ -260,7 +259,7 @@ class CliBackend:
             case "ESLURM_INVALID_QOS":
                 return [qos.name for qos in self.qos()]
             case "ESLURM_INVALID_ACCOUNT":
-                return sorted({row.account for row in self.associations(getpass.getuser())})
+                return sorted({row.account for row in self.associations(self._runner.user)})
             case "ESLURM_INVALID_NODE_NAME":
                 return [node.name for node in self.nodes()]
             case "ESLURM_INVALID_LICENSES":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import shlex
 import subprocess
@@ -93,6 +94,11 @@ class Runner:
         self._read_seconds = read_seconds
         self._write_seconds = write_seconds
         self.ran: list[str] = []
+
+    @property
+    def user(self) -> str:
+        """Whose commands they are, and so whose jobs are looked up when an answer was lost."""
+        return getpass.getuser()
 
     def read(self, command: Sequence[str]) -> str:
         """The output of a command that changes nothing. Raises the ``SlurmError`` for what it said on failing."""
