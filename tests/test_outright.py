@@ -53,6 +53,20 @@ SUBMIT = ("submit_job", {"script": "a.sh"})
         ("what have I got running", ("list_jobs", {"user": "me"}), {"states": ["RUNNING"]}),
         ("last 50 lines of 70344", ("read_job_log", {"job_id": "70344"}), {"lines": 50}),
         ("is any user on that node", ("list_jobs", {}), {}),
+        ("cancel 7012 of user ana", ("cancel_jobs", {"job_ids": ["7012"]}), {}),
+        (
+            "which jobs did tanaka finish last week",
+            ("list_jobs", {}),
+            {"user": "tanaka", "since": "last week", "until": "last week"},
+        ),
+        (
+            "bob's failed jobs since yesterday",
+            ("list_jobs", {}),
+            {"user": "bob", "states": ["FAILED"], "since": "yesterday"},
+        ),
+        ("the group's usage this month", ("usage_report", {}), {"start": "this month"}),
+        ("stderr of 70344, only 'NCCL WARN'", ("read_job_log", {}), {"stream": "stderr", "pattern": "NCCL WARN"}),
+        ("stdout or stderr of 70344, last 40", ("read_job_log", {}), {"lines": 40}),
     ],
 )
 def test_what_is_said_outright_is_not_left_out(

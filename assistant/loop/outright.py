@@ -21,6 +21,7 @@ from tools.durations import number_words
 NAMED = ("partition", "account", "qos")
 RESOURCES = ("submit_job", "estimate_start")
 OF_MANY = ("list_jobs", "cancel_jobs")
+PERIODS = {"list_jobs": ("since", "until"), "usage_report": ("start", "end")}
 MEMORIES = ("mem", "mem_per_cpu", "mem_per_gpu")
 COUNTED = {
     "gpu": ("gpus", "gpus_per_node"),
@@ -44,16 +45,18 @@ def complete(calls: tuple[Call, ...], said: Said) -> tuple[Call, ...]:
     if len(calls) != 1 or calls[0].tool == "update_job":
         return calls
     call, said = _own_words(calls[0], said)
-    if _matches("several", said.request):
+    if _matches("several", said.request) or "job_ids" in call.arguments:
         return (call,)
     call = _delayed(_whole(call, said), said)
     around = replace(said, request=said.request.replace(call.arguments.get("command", "\0"), " ¤ "))
     found: dict[str, Any] = {slot: _only(called(slot, around)) for slot in NAMED}
-    found["user"] = _only([name for name in re.findall(_pattern("user"), said.folded) if not is_common(name)])
+    found["user"] = _only(_people(call, said))
     if call.tool in RESOURCES:
         found |= _resources(call, around)
     if call.tool == "read_job_log":
-        found["lines"] = next((n for n in counted("line", around) if n < MOST_LINES), "")
+        found |= _log(around)
+    if call.tool in PERIODS:
+        found |= _period(around, *PERIODS[call.tool])
     if call.tool in OF_MANY and not {"node", "job_ids"} & call.arguments.keys():
         found["states"] = _states(call, around)
     fields = BY_NAME[call.tool].Arguments.model_fields
@@ -69,6 +72,35 @@ def _states(call: Call, said: Said) -> list[str] | str:
     """One word for a state; nothing where two are said, or where all may run ("what is running?")."""
     found = [state for state, words in rules()["states"].items() if re.search(words, said.folded)]
     return found if len(found) == 1 and (found != ["RUNNING"] or call.arguments.get("user") == "me") else ""
+
+
+def _people(call: Call, said: Said) -> list[str]:
+    """Who is called a user, or else spoken of like one."""
+    called_so = [name for name in re.findall(_pattern("user"), said.folded) if not is_common(name)]
+    names = ["".join(groups) for groups in _pattern("person").findall(said.folded)]
+    other = {str(value) for value in call.arguments.values()}
+    return called_so or [n for n in names if not (is_common(n) or _pattern("no_person").fullmatch(n) or n in other)]
+
+
+def _log(said: Said) -> dict[str, Any]:
+    """Which stream, how many lines, and what stands between quotation marks."""
+    lines = [n for n in counted("line", said) if n < MOST_LINES]
+    lines = lines or [int(n) for n in re.findall(_pattern("last_lines"), said.folded)]
+    streams = [stream for stream, words in rules()["streams"].items() if re.search(words, said.folded)]
+    quoted = [one or other for one, other in _pattern("quoted").findall(said.request)]
+    return {"stream": _only(streams), "lines": lines[0] if lines else "", "pattern": _only(quoted)}
+
+
+def _period(said: Said, start: str, end: str) -> dict[str, str]:
+    """The one period that is spoken of: "last week" has a start and an end, "since yesterday" and "today" a start."""
+    periods = rules()["periods"]
+    past = list(re.finditer(periods["closed"], said.folded))
+    if len(past) + len(now := re.findall(periods["open"], said.folded)) != 1:
+        return {}
+    if now:
+        return {start: now[0]}
+    goes_on = re.search(periods["since"], said.folded[: past[0].start()])
+    return {start: past[0][0]} if goes_on else {start: past[0][0], end: past[0][0]}
 
 
 def _own_words(call: Call, said: Said) -> tuple[Call, Said]:
