@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.shell import until
 from tools.slurm.sandbox import Sandbox
 
 Ask = Callable[[str], dict[str, Any]]
@@ -70,6 +71,10 @@ def sbatch(folder: Path, *options: str) -> str:
     return subprocess.run(argv, capture_output=True, text=True, check=True).stdout.strip()
 
 
+def read(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+
 def test_the_table_is_what_is_tested_here() -> None:
     table = README.read_text(encoding="utf-8").partition("## What it can do")[2].partition("\n## ")[0]
     rows = [line for line in table.splitlines() if line.startswith("|")]
@@ -78,6 +83,7 @@ def test_the_table_is_what_is_tested_here() -> None:
 
 def test_every_sentence_of_the_table(ask: Ask, tmp_path: Path) -> None:
     running = sbatch(tmp_path, "--nodes=2", "--gpus-per-node=h100:8", "--time=2:00:00")
+    until(lambda: "step 1" in read(tmp_path / f"slurm-{running}.out"))
     waiting = sbatch(tmp_path, "--nodes=2", "--gpus-per-node=h100:8", "--time=2:00:00")
 
     def real(text: str) -> str:
