@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -83,3 +84,12 @@ def test_what_is_too_large_is_not_read(bed: Bed) -> None:
 
 def test_slacks_question_for_the_address_is_answered(bed: Bed) -> None:
     assert "xyz" in bed.slack.post(b'{"type": "url_verification", "challenge": "xyz"}')[1]
+
+
+def test_more_open_files_than_select_takes_do_not_stop_it(tmp_path: Path) -> None:
+    with ExitStack() as opened:
+        for _ in range(1_100):
+            opened.enter_context(Path("/dev/null").open("rb"))
+        bed = Bed(tmp_path, http=True)
+        opened.callback(bed.close)
+        alive(bed)

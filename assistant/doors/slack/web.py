@@ -21,7 +21,13 @@ def server(bolt: App, host: str, port: int) -> Any:
     """A waitress server that listens already; ``run()`` serves, ``effective_port`` is where. Raises OSError."""
     handler: Any = SlackRequestHandler(bolt)
     return create_server(
-        guarded(handler), host=host, port=port, threads=THREADS, max_request_body_size=LARGEST, ident=None
+        guarded(handler),
+        host=host,
+        port=port,
+        threads=THREADS,
+        max_request_body_size=LARGEST,
+        ident=None,
+        asyncore_use_poll=True,  # select(2), the default, fails once the process has had 1,024 files open
     )
 
 
