@@ -17,6 +17,8 @@ CASES = {
     "zwei Knoten mit je 4 GPUs": {"nodes": [1, 2], "gpus_per_node": [1, 4]},
     "노드 2개에 h100 8장씩": {"nodes": [1, 2], "gpus_per_node": [1, 8]},
     "2 个节点, 每个节点 4 张 a100": {"gpus_per_node": [1, 4]},
+    "train.py --bs 256 on 4 L4 cards": {"gpus": [1, 4]},
+    "a.py, eight hrs, one v100": {"gpus": [1]},
     "4 of them, please": {"nodes": [1, 4], "gpus": [1, 4], "lines": [1, 4]},
     "last 50 lines of the log, it had 3 nodes": {"lines": [1, 50], "nodes": [1, 3]},
 }

@@ -51,6 +51,9 @@ SUBMIT = ("submit_job", {"script": "a.sh"})
         ("what has user njoroge got queued", ("list_jobs", {}), {"user": "njoroge", "states": ["PENDING"]}),
         ("what is running on n1", ("list_jobs", {}), {}),
         ("what have I got running", ("list_jobs", {"user": "me"}), {"states": ["RUNNING"]}),
+        ("the running jobs of pdas", ("list_jobs", {"user": "pdas"}), {"states": ["RUNNING"]}),
+        ("grep -i nan 1182034 stderr", ("read_job_log", {"job_id": "1182034"}), {"pattern": "nan", "stream": "stderr"}),
+        ("1000 last lines of 70344", ("read_job_log", {"job_id": "70344"}), {"lines": 1000}),
         ("last 50 lines of 70344", ("read_job_log", {"job_id": "70344"}), {"lines": 50}),
         ("is any user on that node", ("list_jobs", {}), {}),
         ("cancel 7012 of user ana", ("cancel_jobs", {"job_ids": ["7012"]}), {}),
@@ -94,6 +97,7 @@ WHOLE: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "run ./solver -i in.dat now": ({"command": "./solver -i"}, {"command": "./solver -i in.dat"}),
     "drain n1 por cambio de disco": ({"nodes": "n1", "reason": "disco"}, {"nodes": "n1", "reason": "cambio de disco"}),
     "resume n1 through n4": ({"nodes": "n1,n4"}, {"nodes": "n[1-4]"}),
+    "a.sh, stdout in logs/%A_%a": ({"output": "logs/%A_%a.out"}, {"output": "logs/%A_%a"}),
     "python a.py, mount /lustre/data at /data": (
         {"command": "python a.py", "container_mounts": "/data"},
         {"command": "python a.py", "container_mounts": "/lustre/data:/data"},
@@ -106,6 +110,49 @@ def test_what_was_cut_short_is_made_whole(text: str) -> None:
     given, whole = WHOLE[text]
     (call,) = complete((Call("drain_node" if "nodes" in given else "submit_job", given),), Said(text))
     assert call.arguments == whole
+
+
+@pytest.mark.parametrize(
+    ("text", "added"),
+    [
+        ("a.sh, bill it to hep-24", {"account": "hep-24"}),
+        ("a.sh for project lqcd_26, reservation ws_nov please", {"account": "lqcd_26", "reservation": "ws_nov"}),
+        ("job name is clip256, a.sh, qos: high", {"job_name": "clip256", "qos": "high"}),
+        ("error: Job violates accounting/QOS policy: a.sh with 2 nodes", {"nodes": 2}),
+        ("a.sh, it cannot be billed to anybody", {}),
+    ],
+)
+def test_a_name_that_is_given_plainly_is_taken(text: str, added: dict[str, Any]) -> None:
+    (call,) = complete((Call(*SUBMIT),), Said(text))
+    assert call.arguments == {**SUBMIT[1], **added}
+
+
+@pytest.mark.parametrize(
+    ("text", "given", "whole"),
+    [
+        ("hold 4120\n4121, 4125 and 4190", ["4120", "4121"], ["4120", "4121", "4125", "4190"]),
+        ("cancel 4120 4121 but keep 4121", ["4120"], ["4120"]),
+        ("cancel 4120, it blocks 4121", ["4120"], ["4120"]),
+        ("the first two of 4120 4121 4122: cancel", ["4120", "4121"], ["4120", "4121"]),
+    ],
+)
+def test_jobs_in_a_row_are_meant_together(text: str, given: list[str], whole: list[str]) -> None:
+    (call,) = complete((Call("cancel_jobs", {"job_ids": given}),), Said(text))
+    assert call.arguments["job_ids"] == whole
+
+
+ALONE: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    ("submit_job", {"script": "a.sh", "dependency": "afterok:$1"}, {"script": "a.sh"}),
+    ("submit_job", {"script": "/x/a.sh", "working_directory": "/x/a.sh"}, {"script": "/x/a.sh"}),
+    ("submit_job", {"command": "bash a.sh -v", "script": "a.sh"}, {"command": "bash a.sh -v"}),
+    ("estimate_start", {"job_id": "4711", "time_limit": "9 hours"}, {"job_id": "4711"}),
+]
+
+
+@pytest.mark.parametrize(("tool", "given", "left"), ALONE)
+def test_what_a_lone_call_cannot_mean_is_left_out(tool: str, given: dict[str, Any], left: dict[str, Any]) -> None:
+    (call,) = complete((Call(tool, given),), Said("/x/a.sh with 4711"))
+    assert call.arguments == left
 
 
 def test_several_things_are_left_to_the_model() -> None:

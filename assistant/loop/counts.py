@@ -17,6 +17,8 @@ _AHEAD = (
     r"(?:\s+|-)?(?:[x×*]\s*)?(?:개|个|個|张|張|장|대|台|块|枚)?(?:의|的)?\s*(?:(?:of|the|those|these|more|different|{between})\s+)*"
     r"(?:{words})(?![a-z0-9_])"
 )
+_OF_AN_OPTION = re.compile(r"(?<!\S)--(?!gpu|node|cpu|ntask|core|gres|lines|tail)[a-z][\w-]*[ =]$")
+"""A number after a program's own option ("--bs 256") counts nothing of the job's."""
 _BEHIND = (
     r"(\d\s*[x×*]?[\s\-]*)?(?<!per[ \-])(?<![a-z0-9/])(?:{words})(?:[ \-_](?:per|pro|par|por)[ \-_][a-z]+|/[a-z]+)?"
     r"(?:\s*[=:x×*]\s*|\s+(?:is |of |to |de |auf )?)$"
@@ -52,6 +54,8 @@ def _beside(before: str, after: str) -> frozenset[str]:
     ahead = {unit for unit, (_, pattern) in _patterns().items() if pattern.match(after)}
     explicit = bool(re.search(r"[=:]\s*$", before))
     behind = {unit for unit, (pattern, _) in _patterns().items() if _marks(pattern, before[-60:], explicit)}
+    if not ahead | behind and _OF_AN_OPTION.search(before):
+        return frozenset({"option"})
     return frozenset(behind if behind and explicit else ahead | behind)
 
 

@@ -113,7 +113,8 @@ def plainly(slot: str, said: Said) -> list[str]:
     """Names of the cluster, or such as are the same everywhere, after a word that leads to one ("on bigmem")."""
     wanted, known = slots()[slot], said.known.get(slot, frozenset())
     either = re.compile(rules()["outright"]["either"])
-    led = [word for word in words(said) if wanted.lead.fullmatch(word.before)]
+    node = slots()["node"].beside
+    led = [word for word in words(said) if wanted.lead.fullmatch(word.before) and not node.fullmatch(word.after)]
     return _once(
         word.text
         for word in led
@@ -160,9 +161,16 @@ def addresses(said: Said) -> list[str]:
 
 def hostlists(said: Said) -> list[str]:
     """What a list of nodes can be: spans of them ("cn121 through cn124"), each node, and several in a row."""
-    found = candidates("node", said)[:MOST_NODES]
+    found = [name for name in candidates("node", said) if _is_a_node(name, said)][:MOST_NODES]
     runs = [",".join(found[i:j]) for i in range(len(found)) for j in range(i + 2, len(found) + 1)]
     return _once([*spans(said), *found, *runs])
+
+
+def _is_a_node(name: str, said: Said) -> bool:
+    """A name without a number is a node's where the word for it stands before ("node atlas", not "compute nodes")."""
+    marks = slots()["node"].beside
+    plain = not re.search(r"\d", name) and name not in said.known.get("node", ())
+    return not plain or any(word.text == name and marks.fullmatch(word.before) for word in words(said))
 
 
 def spans(said: Said) -> dict[str, str]:

@@ -22,6 +22,8 @@ MEASURES = re.compile(
     r"\d+(?:[.,]\d+)?(?:\s*|-)(?:[kmgt]i?b?|gigs?|gigabytes?|giga|megs?|megabytes?|teras?|terabytes?|go|mo|"
     r"m|min|mins|minutes?|minuten|minutos?|h|hr|hrs|hours?|std|stunden?|heures?|horas?|d|days?|tage?n?|jours?|d[ií]as?|"
     r"w|weeks?|wochen?|semaines?|semanas?|s|secs?|seconds?|sekunden?|시간|일|분|주|小时|个小时|天|分钟|周|%|am|pm|uhr)(?!\w)|"
+    r"(?:one|two|three|four|five|six|seven|eight|nine|ten|twelve|twenty|thirty|forty|sixty|ninety)(?:\s+|-)"
+    r"(?:minutes?|mins?|hours?|hrs?|days?|weeks?|gigs?|gigabytes?)(?!\w)|"
     r"\d{1,2}:\d\d(?::\d\d)?|\d+-\d\d?:\d\d(?::\d\d)?|\d{4}-\d\d-\d\d",
     re.IGNORECASE,
 )
