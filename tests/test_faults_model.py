@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import httpx
@@ -61,8 +63,16 @@ def test_without_one_it_is_soon(slept: list[float], after: str) -> None:
     assert slept[0] <= 5
 
 
-def test_nobody_waits_an_hour(slept: list[float]) -> None:
-    server = Server(busy("3600"))
+def test_a_date_is_waited_for_too(slept: list[float]) -> None:
+    soon = datetime.now(UTC) + timedelta(seconds=9)
+    assert Server(busy(format_datetime(soon, usegmt=True)), GOOD).model().complete([], {}).text == "{}"
+    assert len(slept) == 1
+    assert 5 < slept[0] <= 9
+
+
+@pytest.mark.parametrize("after", ["3600", "Fri, 01 Jan 2100 00:00:00 GMT"])
+def test_nobody_waits_an_hour(slept: list[float], after: str) -> None:
+    server = Server(busy(after))
     with pytest.raises(ModelRefused) as refused:
         server.model().complete([], {})
     assert (server.asked, slept) == (1, [])

@@ -139,9 +139,21 @@ def _wait_before_retry(error: Exception) -> bool | float:
     import httpx
 
     if isinstance(error, httpx.HTTPStatusError):
-        after = error.response.headers.get("Retry-After", "")
-        return float(after) <= LONGEST_WAIT and float(after) if after.isdigit() else True
+        wait = _seconds(error.response.headers.get("Retry-After", ""))
+        return True if wait is None else wait <= LONGEST_WAIT and wait
     return isinstance(error, httpx.ConnectError) and "refused" not in str(error).lower()
+
+
+def _seconds(after: str) -> float | None:
+    """Retry-After in either of its forms (RFC 9110, section 10.2.3); ``None`` for none or anything else."""
+    from email.utils import parsedate_to_datetime
+
+    if after.isdigit():
+        return float(after)
+    try:
+        return max(parsedate_to_datetime(after).timestamp() - time.time(), 0.0)
+    except ValueError:
+        return None
 
 
 def _trusting(ca_file: str) -> ssl.SSLContext:
