@@ -25,9 +25,11 @@ NOW = datetime(2026, 11, 21, 10, 0)  # a Saturday
         ("1-06:30", "1-06:30:00"), ("1-12:00:00", "1-12:00:00"), ("unlimited", "UNLIMITED"),
         ("a day", "1-00:00:00"), ("a day and a half", "1-12:00:00"), ("one and a half days", "1-12:00:00"),
         ("an hour and a half", "01:30:00"), ("two and a half hours", "02:30:00"), ("half an hour", "00:30:00"),
-        ("half a day", "12:00:00"), ("90 min", "01:30:00"), ("2h30", "02:30:00"), ("2d12h", "2-12:00:00"),
+        ("one hundred and twenty minutes", "02:00:00"), ("a quarter of an hour", "00:15:00"),
+        ("three quarters of an hour", "00:45:00"), ("twenty five minutes", "00:25:00"),
+        ("3 1/2 hours", "03:30:00"), ("2:30h", "02:30:00"), ("half a day", "12:00:00"), ("90 min", "01:30:00"), ("2h30", "02:30:00"), ("2d12h", "2-12:00:00"),
         ("1.5h", "01:30:00"), ("1,5 Stunden", "01:30:00"), ("10 hours 30 mins", "10:30:00"),
-        ("two hours thirty minutes", "02:30:00"), ("another day", "1-00:00:00"), ("six more hrs", "06:00:00"),
+        ("two hours thirty minutes", "02:30:00"), ("another day", "1-00:00:00"), ("another 10 hours", "10:00:00"), ("six more hrs", "06:00:00"),
         ("zwei Tage", "2-00:00:00"), ("anderthalb Tage", "1-12:00:00"), ("une heure et demie", "01:30:00"),
         ("tres días", "3-00:00:00"), ("6시간", "06:00:00"), ("半小时", "00:30:00"), ("三天", "3-00:00:00"),
     ],
@@ -37,7 +39,21 @@ def test_durations(said: str, slurm: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "said", ["", "soon", "3 apples", "-5 hours", "0", "12:99:xx", "2 2", "hours", "1e9 h", "٣ days ago"]
+    "said",
+    [
+        "",
+        "soon",
+        "3 apples",
+        "-5 hours",
+        "0",
+        "12:99:xx",
+        "2 2",
+        "1 3 hours",
+        "five thirty hours",
+        "hours",
+        "1e9 h",
+        "٣ days ago",
+    ],
 )
 def test_no_duration_is_guessed(said: str) -> None:
     with pytest.raises(ValueError, match="is not a duration"):
@@ -80,6 +96,9 @@ def test_changes_of_a_limit(said: str, slurm: str) -> None:
         ("1.5 TB", "1536G"),
         ("512MB", "512M"),
         ("half a terabyte", "512G"),
+        ("sixteen gigabytes", "16G"),
+        ("48Gi", "48G"),
+        ("64 GByte", "64G"),
         ("64 Go", "64G"),
         ("0", "0"),
     ],
@@ -101,6 +120,18 @@ def test_memory_needs_its_unit(said: str) -> None:
         ("last week", "2026-11-09T00:00:00", "2026-11-16T00:00:00"),
         ("last month", "2026-10-01T00:00:00", "2026-11-01T00:00:00"),
         ("in October", "2026-10-01T00:00:00", "2026-11-01T00:00:00"),
+        ("the 12th", "2026-11-12T00:00:00", "2026-11-13T00:00:00"),
+        ("since the 30th", "2026-10-30T00:00:00", "2026-10-31T00:00:00"),
+        ("16.11.", "2026-11-16T00:00:00", "2026-11-17T00:00:00"),
+        ("31.10.", "2026-10-31T00:00:00", "2026-11-01T00:00:00"),
+        ("this morning", "2026-11-21T00:00:00", "2026-11-22T00:00:00"),
+        ("8 Uhr", "2026-11-21T08:00:00", "2026-11-21T08:00:00"),
+        ("Mitternacht", "2026-11-21T00:00:00", "2026-11-21T00:00:00"),
+        ("half an hour ago", "2026-11-21T09:30:00", "2026-11-21T09:30:00"),
+        ("past fortnight", "2026-11-07T10:00:00", "2026-11-21T10:00:00"),
+        ("early november", "2026-11-01T00:00:00", "2026-11-02T00:00:00"),
+        ("thurs", "2026-11-19T00:00:00", "2026-11-20T00:00:00"),
+        ("그저께", "2026-11-19T00:00:00", "2026-11-20T00:00:00"),
         ("this week", "2026-11-16T00:00:00", "2026-11-23T00:00:00"),
         ("last quarter", "2026-07-01T00:00:00", "2026-10-01T00:00:00"),
         ("Q3", "2026-07-01T00:00:00", "2026-10-01T00:00:00"),
@@ -144,6 +175,9 @@ def test_begin_looks_ahead(said: str, begin: str) -> None:
         ("gpu:a100:2", "a100"),
         ("A100 3g.20gb", "a100_3g.20gb"),
         ("NVIDIA T4s", "t4"),
+        ("L4s", "l4"),
+        ("RTX 6000 Ada", "rtx_6000_ada"),
+        ("RTX A6000s", "rtx_a6000"),
     ],
 )
 def test_gpu_types(said: str, slurm: str) -> None:

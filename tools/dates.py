@@ -34,6 +34,28 @@ _AHEAD = re.compile(
 _HOUR_OF_DAY = re.compile(
     r"(?P<lead>à|a las|at|um|ab|gegen|vers)?\s*(?P<hour>[01]?\d|2[0-3])\s?(?P<unit>h|uhr)\s?(?P<minute>[0-5]\d)?"
 )
+_SPELT = {
+    r"\b(?:yday|yest|ystd)\b": "yesterday",
+    r"\bthurs?\b": "thursday",
+    r"\btues?\b": "tuesday",
+    r"\bweds?\b": "wednesday",
+    r"\bnite\b": "night",
+    r"\bcurrent (?=(?:week|month|quarter|year)$)": "this ",
+    r"\banoche\b": "last night",
+    r"\b(?:mitternacht|minuit|medianoche)\b": "midnight",
+    r"그저께|前天": "2 days ago",
+    r"\b(?:half an hour|halben stunde|demi-heure|media hora)\b": "30 minutes",
+    r"\b(?:a )?fortnight\b": "2 weeks",
+    r"\b(?:a )?few\b": "3",
+    r"\b(?:early|(?:the )?(?:beginning|start) of) (?=[a-z]+$)": "1 ",
+    r"\bmid[ -](?=[a-z]{3,}$)": "15 ",
+    r"\b(?:beginning|start) of the month$": "this month",
+    r"^(?:el|le|am|on) (?=[a-záé]+$)": "",
+    r"^(\d+) (?:derniers|letzten|últimos) ": r"last \1 ",
+}
+"""What people write and dateparser does not know, or knows as something else → what it reads rightly."""
+_DAY_OF_MONTH = re.compile(r"(?:the )?(?:(\d{1,2})(?:st|nd|rd|th)|(\d{1,2})\.(\d{1,2})\.)")
+_THIS_MORNING = re.compile(r"(?:since )?(?:this morning|heute (?:morgen|früh)|ce matin|esta mañana|오늘 아침|今天早上)")
 MOST_YEARS = 50
 """Further away than that, a number was no year ("the 5000 jobs")."""
 
@@ -48,13 +70,17 @@ def read_moment(text: str, now: datetime, *, edge: Edge = "start", ahead: bool =
 
     ``ahead`` prefers the future ("6pm" is tonight, not last night). Raises ValueError with the forms understood.
     """
-    plain = re.sub(r"\s+", " ", text.strip().lower()).strip(" .!?,")
+    plain = re.sub(r"\s+", " ", text.strip().lower()).strip(" !?,")
+    plain = plain if re.search(r"\b\d{1,2}\.\d{1,2}\.$", plain) else plain.strip(" .")
     plain = re.sub(r"(?<=\w) (?:so far|bisher|until now|till now)$", "", plain)
     plain = re.sub(
         r"^(?:the )?(first|second|third) of (?=[a-z]+$)", lambda m: {"f": "1 ", "s": "2 ", "t": "3 "}[m[1][0]], plain
     )
-    plain = re.sub(r"^(?:the )?past (day|week|month)$", r"last 1 \1", plain).replace("1 month", "30 days")
-    if ahead and (moment := _next_time_of_day(plain, now)):
+    for spelt, meant in _SPELT.items():
+        plain = re.sub(spelt, meant, plain)
+    plain = re.sub(r"^(?:the )?past (day|week|month|year)$", r"last 1 \1", plain)
+    plain = re.sub(r"\b1 year$", "365 days", plain.replace("1 month", "30 days"))
+    if moment := _time_of_day(plain, now, ahead):
         return moment
     if ahead and (seconds := _try_seconds(_ahead_span(plain))):
         return now + timedelta(seconds=seconds)
@@ -62,6 +88,8 @@ def read_moment(text: str, now: datetime, *, edge: Edge = "start", ahead: bool =
         return now - timedelta(seconds=seconds) if edge == "start" else now
     if months := re.fullmatch(r"(?:the )?(?:last|past|previous) (\d+) (month|year)s?", plain):
         return read_moment(f"{months[1]} {months[2]}s ago", now) if edge == "start" else now
+    if (day := _one_day(plain, now, ahead)) is not None:
+        return day if edge == "start" else day + timedelta(days=1)
     if (period := _named_period(plain, now)) is not None:
         return period[0] if edge == "start" else period[1]
     moment = _read_clockless(plain, now, edge, ahead)
@@ -91,18 +119,39 @@ def _named_period(plain: str, now: datetime) -> tuple[datetime, datetime] | None
     return None
 
 
-def _next_time_of_day(plain: str, now: datetime) -> datetime | None:
-    """The next midnight, or the next "19h", "20 Uhr", "à 8h": hours of a clock, where "8h" alone would be a span."""
+def _time_of_day(plain: str, now: datetime, ahead: bool) -> datetime | None:
+    """Midnight, "19h", "20 Uhr", "à 8h": hours of a clock, where "8h" alone would be a span. The next one, or the
+    last."""
     if re.fullmatch(r"midnight(?: tonight)?|tonight at midnight", plain):
         hour, minute = 0, 0
     elif match := _HOUR_OF_DAY.fullmatch(plain):
         hour, minute = int(match["hour"]), int(match["minute"] or 0)
-        if hour < 13 and not match["lead"] and match["unit"] == "h":
+        if (hour < 13 or not ahead) and not match["lead"] and match["unit"] == "h":
             return None
     else:
         return None
     moment = now.replace(hour=hour, minute=minute, second=0, microsecond=0)
-    return moment if moment > now else moment + timedelta(days=1)
+    if ahead:
+        return moment if moment > now else moment + timedelta(days=1)
+    return moment if moment <= now else moment - timedelta(days=1)
+
+
+def _one_day(plain: str, now: datetime, ahead: bool) -> datetime | None:
+    """The day of "this morning", "the 12th", "16.11.": the last such day, or the next."""
+    today = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    if not ahead and _THIS_MORNING.fullmatch(plain):
+        return today
+    if not (match := _DAY_OF_MONTH.fullmatch(_LEAD.sub("", plain))):
+        return None
+    months = [today + timedelta(days=31 * step) for step in (range(-1, 13) if ahead else range(1, -13, -1))]
+    for month in months:
+        try:
+            day = month.replace(day=int(match[1] or match[2]), month=int(match[3] or month.month))
+        except ValueError:  # no 31st in that month
+            continue
+        if (day >= today) if ahead else (day <= today):
+            return day
+    return None
 
 
 def _ahead_span(plain: str) -> str:

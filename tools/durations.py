@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 from functools import cache
+from itertools import pairwise
 
 UNLIMITED_WORDS = {"unlimited", "infinite", "-1"}
 
@@ -22,7 +23,7 @@ _UNITS = {
     "w": "w wk wks week weeks woche wochen semaine semaines semana semanas 주 주일 周 週 个星期 星期 个礼拜",
 }
 _NUMBERS = {
-    "0.25": "quarter",
+    "0.25": "quarter quarters viertel",
     "0.5": "half halbe halber halben halbes demi demie media medio 반 半",
     "1": "a an another one single un une uno una ein eine einen einer eins 한 하나 一 1",
     "1.5": "anderthalb eineinhalb",
@@ -66,6 +67,7 @@ _WHOLE = {
     "over night": 43200,
     "하루": 86400,
     "fortnight": 1209600,
+    "a fortnight": 1209600,
     "demi-journée": 43200,
     "demi-heure": 1800,
     "la nuit": 43200,
@@ -124,6 +126,8 @@ def read_seconds(text: str) -> int:
     plain = re.sub(r"\s+", " ", text.strip().lower()).strip(" .!?")
     if plain in UNLIMITED_WORDS:
         return -1
+    plain = re.sub(r"(\d)?\s*\b1/2\b", lambda half: f"{half[1] or 0}.5", plain)
+    plain = re.sub(r"^(\d+):(\d\d)\s?(?:h|hrs|hours)$", r"\1h\2", plain)
     seconds = slurm_seconds(plain)
     if seconds is None and not plain.startswith("-"):
         seconds = _WHOLE.get(plain)
@@ -142,13 +146,15 @@ def _spelled_seconds(plain: str) -> int | None:
     total: Decimal = Decimal(0)
     number: Decimal | None = None
     unit: str | None = None
-    for kind, value in tokens:
+    for (before, _), (kind, value) in pairwise([("", ""), *tokens]):
         if kind == "half more":
             total, number = (
                 (total, number + Decimal("0.5")) if number else (total + Decimal(_SECONDS[unit or "s"]) / 2, None)
             )
-        elif kind == "number":
-            number = Decimal(value)
+        elif kind in ("number", "digits"):
+            number = _joined(number, Decimal(value)) if (before, kind) != ("digits", "digits") else None
+            if number is None:
+                return None
         elif number is None:
             return None
         else:
@@ -161,6 +167,15 @@ def _spelled_seconds(plain: str) -> int | None:
     return int(total) if tokens and total == int(total) else None
 
 
+def _joined(first: Decimal | None, second: Decimal) -> Decimal | None:
+    """ "one hundred", "a quarter (of) an": times; "hundred twenty", "twenty five": and; anything else is no number."""
+    if first is None:
+        return second
+    if min(first, second) <= 1 or second in (100, 1000):
+        return first * second
+    return first + second if first % 10 == 0 and second < first else None
+
+
 def _tokens(plain: str) -> list[tuple[str, str]]:
     text = re.sub(r"(?<=\d),(?=\d)", ".", plain)
     text = _FILLER.sub(" ", re.sub(r"\bhalf an?\b", "half", _HALF_MORE.sub(" ½ ", text)))
@@ -169,7 +184,7 @@ def _tokens(plain: str) -> list[tuple[str, str]]:
         if piece == "½":
             tokens.append(("half more", "0.5"))
         elif re.match(r"\d", piece):
-            tokens.append(("number", piece))
+            tokens.append(("digits", piece))
         elif tokens_of := _read_word(piece):
             tokens.extend(tokens_of)
         elif piece not in "-.":
@@ -194,10 +209,10 @@ def _read_word(word: str) -> list[tuple[str, str]]:
 
 
 _MEMORY_UNITS = {
-    "K": "k kb kib kilobyte kilobytes",
-    "M": "m mb mib megabyte megabytes meg megs mo",
-    "G": "g gb gib gig gigs gigabyte gigabytes go gigas giga 기가 gbs",
-    "T": "t tb tib terabyte terabytes tera teras to 테라",
+    "K": "k kb kib ki kbyte kilobyte kilobytes",
+    "M": "m mb mib mi mbyte mbytes megabyte megabytes meg megs mo",
+    "G": "g gb gib gi gbyte gbytes gig gigs gigabyte gigabytes go gigas giga 기가 gbs",
+    "T": "t tb tib ti tbyte tbytes terabyte terabytes tera teras to 테라",
 }
 
 
@@ -207,7 +222,7 @@ def read_memory(text: str) -> str:
     Raises ValueError for a missing or unknown unit.
     """
     plain = re.sub(r"\b(of|ram|memory|mem|a|de|per|speicher|mémoire|memoria)\b", " ", text.strip().lower())
-    plain = re.sub(r"^half\b", "0.5", plain.strip())
+    plain = re.sub(r"^[^\W\d_]+(?=\s)", lambda match: number_words().get(match[0], match[0]), plain.strip())
     match = re.fullmatch(r"(\d+(?:[.,]\d+)?)\s*([^\W\d_]*)", plain.strip())
     unit = _words(tuple(_MEMORY_UNITS.items())).get(match[2]) if match else None
     if match and match[1] == "0" and not match[2]:

@@ -128,7 +128,10 @@ def read_gpu_type(text: str) -> str:
     plain = re.sub(r"\s*(gpus?|nvidia|tesla|amd|mig|slices?)\b:?", " ", text.strip().lower())
     plain = re.sub(r":\d+$", "", plain.strip())
     plain = re.sub(r"[\s_]+(?=\d+g\.)", "_", plain)
-    if re.fullmatch(r"(?!l\d+s$)[a-z]{1,3}\d{1,4}[a-z]{0,2}s", plain):  # h100s, t4s; but the L40S is a type of its own
+    plain = re.sub(r"\s+", "_", plain.strip())  # RTX 6000 Ada
+    if re.fullmatch(
+        r"(?!l40s$)[a-z]{1,3}_?\w?\d{1,4}[a-z]{0,2}s", plain
+    ):  # h100s, t4s; but the L40S is a type of its own
         plain = plain[:-1]
     if not re.fullmatch(r"[a-z0-9][a-z0-9_.\-]*", plain):
         raise ValueError(f"{text!r} is not a GPU type such as h100 or a100_3g.20gb")

@@ -18,7 +18,8 @@ from typing import Any
 from assistant.loop.said import Said, fold, forms
 
 MOST_NODES = 8
-_RAW = re.compile(r"[^\s,;!?()\"'`<>|]+(?:\[[\d,\-:%]+\][\w.\-]*)*|[,;!?()|\n]")
+_RAW = re.compile(r"(?:[^\s,;!?()\"'`<>|\[]|\[(?!\d))+(?:\[[\d,\-:%]+\][\w.\-]*)*|[,;!?()|\n]")
+_QUOTED = re.compile(r"""(?<!\w)['"“‘]([\w+-]*[^\W\d][\w.+-]*)['"”’](?!\w)""")
 _SIDES = re.compile(r"(--?[A-Za-z][\w-]*|[A-Za-z]+)[=:](.+)")
 
 
@@ -53,8 +54,10 @@ class Slot:
 
     def takes(self, word: Word) -> bool:
         plain = fold(word.text)
-        if not re.search(r"[a-z]", plain) or is_common(plain) or self.beside.fullmatch(plain):
+        if not re.search(r"[a-z]", plain) or self.beside.fullmatch(plain):
             return False
+        if is_common(plain):  # "partition week", but not "all partitions"
+            return bool(self.known.fullmatch(plain) and self.beside.fullmatch(word.before))
         if self.marks(word):
             return plain.isascii()
         if self.lead.fullmatch(word.before) and self.led.fullmatch(plain):
@@ -101,7 +104,8 @@ def candidates(slot: str, said: Said) -> list[str]:
     taken = (
         word.text for word in words(said) if wanted.takes(word) and (wanted.marks(word) or not (real or _owned(word)))
     )
-    return _once([*real, *taken])
+    quoted = _QUOTED.findall(said.request) if wanted is slots()["job_name"] else ()
+    return _once([*real, *taken, *quoted])
 
 
 def called(slot: str, said: Said) -> list[str]:
@@ -134,7 +138,9 @@ def names(said: Said) -> list[str]:
 
 def users(said: Said) -> list[str]:
     """Whose jobs it can be about: ``me`` where the person speaks of himself or herself, and any name."""
-    first_person = any(_is("first_person", word) for word in re.split(r"[^\w'’]+", said.folded))
+    first_person = "$USER" in said.request or any(
+        _is("first_person", word) for word in re.split(r"[^\w'’]+", said.folded)
+    )
     never = re.compile(rules()["words"]["no_user"], re.IGNORECASE)
     return (["me"] if first_person else []) + [name for name in names(said) if not never.fullmatch(name)]
 
@@ -213,9 +219,16 @@ def _at(raws: list[str], i: int) -> Iterator[Word]:
         name, value = sides.groups()
         yield from (Word(form, fold(name.lstrip("-")), after) for form in forms(value))
         return
-    for form in () if is_common(raw.strip(".:@#*")) else forms(raw):
+    plain = raw.strip(".:@#*")
+    for form in forms(raw) if not is_common(plain) or _named_so(plain, before) else ():
         left, _, right = raw.partition(form) if not raw.isascii() else ("", form, "")
         yield Word(form, fold(left) or before, fold(right) or after)
+
+
+def _named_so(plain: str, before: str) -> bool:
+    """ "partition week": a word that names nothing elsewhere."""
+    of = {"partition": "partition", "queue": "partition", "qos": "qos"}.get(before)
+    return bool(of and slots()[of].known.fullmatch(plain))
 
 
 def _beside(others: Iterable[str]) -> str:

@@ -29,10 +29,11 @@ MEASURES = re.compile(
 )
 Reading = TypeVar("Reading", int, str)
 MAX_WORDS = 240
-_WORD = re.compile(r"[^\s,;:!?()\"'`<>|]+(?:\[[\d,\-:%]+\][\w.\-]*)*")
+_WORD = re.compile(r"(?:[^\s,;:!?()\"'`<>|\[]|\[(?!\d))+(?:\[[\d,\-:%]+\][\w.\-]*)*")
 GPU = re.compile(
     r"(?:(?<![A-Za-z0-9])|(?<=\dx))(?:[abhlvtp]\d{1,4}[a-z]{0,2}|[ag]h?\d{2,3}|gb\d{3}|gh\d{3}|"
-    r"mi\d{3}[a-z]?|l40s?|rtx[ _-]?\w+|k80|titan\w*)"
+    r"mi\d{3}[a-z]?|l40s?|"
+    r"gtx[ _-]?\d{3,4}(?:[ _-]?ti)?|rtx[_-]?\w*\d[a-z]{0,3}|rtx (?:pro )?a?\d{4}(?: ada)?|k80|titan\w*)"
     r"(?:[ _]\d+g\.\d+gb)?s?(?![A-Za-z0-9])|(?<![A-Za-z0-9.])\d+g\.\d+gb(?![A-Za-z0-9])",
     re.IGNORECASE,
 )
@@ -66,7 +67,7 @@ _SMALLER_UNIT = re.compile(
 _NO_MEMORY = re.compile(r"\d+g\.\d+gb(?![A-Za-z0-9])|\d+ t(?=[âa])|\d+ to(?= \d)|(?<![\d.])0(?![\d.])", re.IGNORECASE)
 """MIG profiles, "16 tâches", "1 to 9"."""
 _RANGE = re.compile(
-    r"(?<![\w.:\-\[])(\d+)\s*(?:-|–|\.\.+|\bto\b|\bthrough\b|\bbis\b|\bà\b|\bal?\b|~|到|至)\s*#?(\d+)(?![\w:]|[.\-]\d)"
+    r"(?<![\w.:\-\[])(\d+)\s*(?:-|–|\.\.+|\bto\b|\bthrough\b|\bbis\b|\bà\b|\bal?\b|~|到|至)\s*#?(\d+)(?!\w|:\d|[.\-]\d)"
 )
 
 
@@ -126,8 +127,9 @@ class Said:
 
         Beside an id of four digits and more, a shorter number is one only where it is called a job.
         """
-        long = _LONG_ID.findall(self.text)
-        short = (_MARKED_ID if long else _SHORT_ID).findall(self.text)
+        text = GPU.sub("gpu", self.text)
+        long = _LONG_ID.findall(text)
+        short = (_MARKED_ID if long else _SHORT_ID).findall(text)
         found = list(dict.fromkeys([*long, *short]))
         ranges = [f"{first}-{last}" for first, last in _RANGE.findall(self.text)]
         whole = [r for r in ranges if not long or len(r.partition("-")[0]) > 3]
