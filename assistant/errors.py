@@ -8,6 +8,7 @@
     │   ├── ModelTimeout        it did not answer in time
     │   └── ModelRefused        it answered with an HTTP error
     ├── ServingError            the engine could not be started
+    ├── ServerFailed            an MCP server that lends its tools is away, silent, or breaks the protocol
     └── JournalError            the journal cannot be read or written
 
 Each carries ``remedy``: the one thing to do next.
@@ -49,6 +50,10 @@ class ModelRefused(ModelError):
     def __init__(self, message: str, remedy: str = "", status: int = 0) -> None:
         super().__init__(message, remedy)
         self.status = status
+
+
+class ServerFailed(AssistantError):
+    """Never ends a request: it becomes the outcome of one call."""
 
 
 class ServingError(AssistantError):

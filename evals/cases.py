@@ -126,6 +126,8 @@ class Case:
     tags: tuple[str, ...] = ()
     expects: tuple[dict[str, Any], ...] = ()
     forbid: frozenset[str] = field(default_factory=frozenset)
+    mention: tuple[tuple[str, ...], ...] = ()
+    """What the person must be told: of each group, one word or phrase (any case)."""
     turns: tuple[Turn, ...] = ()
     """What is said and what happens, in order; empty where ``request`` is all."""
     world: World = field(default_factory=World)
@@ -225,6 +227,7 @@ def read_case(text: str, where: str) -> Case:
         tags=tuple(line.tags),
         expects=expects,
         forbid=frozenset(_list(line.expect, "forbid", f"{where}: expect")),
+        mention=_mention(line.expect, f"{where}: expect"),
         turns=tuple(line.turns),
         world=line.world,
         end_state=end_state,
@@ -267,6 +270,17 @@ def _list(expect: dict[str, Any], name: str, where: str) -> list[Any]:
     if not isinstance(value, list):
         raise CaseError(f"{where}.{name}: {json.dumps(value)[:80]} is not a list")
     return value
+
+
+def _mention(expect: dict[str, Any], where: str) -> tuple[tuple[str, ...], ...]:
+    """``must_mention``: texts, or ``{"any": [texts]}``. Raises CaseError for anything else."""
+    groups = []
+    for one in _list(expect, "must_mention", where):
+        words = one.get("any") if isinstance(one, dict) and one.keys() == {"any"} else [one]
+        if not isinstance(words, list) or not words or not all(isinstance(word, str) and word for word in words):
+            raise CaseError(f'{where}.must_mention: {json.dumps(one)[:80]} is neither a text nor {{"any": [texts]}}')
+        groups.append(tuple(words))
+    return tuple(groups)
 
 
 def _check(expect: Any, where: str) -> None:

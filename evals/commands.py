@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from evals.bfcl.commands import bfcl
 from evals.reporting.commands import register
 
 app = typer.Typer(
@@ -44,7 +45,13 @@ def run(
     constrain: Annotated[bool, typer.Option("--constrain/--no-constrain", help="the server decodes by schema")] = True,
     ground: Annotated[bool, typer.Option("--ground/--no-ground", help="narrow to what was said, and check it")] = True,
     retry: Annotated[bool, typer.Option("--retry/--no-retry", help="show the model its mistake, twice at most")] = True,
-    tools: Annotated[int | None, typer.Option(min=1, help="how many tools are offered; all if left out")] = None,
+    tools: Annotated[
+        int | None,
+        typer.Option(min=1, help="how many tools are offered, decoys among them beyond our own; all of ours"),
+    ] = None,
+    context: Annotated[
+        int | None, typer.Option(min=1, metavar="TOKENS", help="so much talk of other things before each request")
+    ] = None,
     temperature: Annotated[float | None, typer.Option(min=0, max=2)] = None,
     max_tokens: Annotated[int | None, typer.Option(min=1, help="of one answer")] = None,
     thinking: Annotated[bool | None, typer.Option("--thinking/--no-thinking", help="chat template's switch")] = None,
@@ -69,6 +76,32 @@ def resume(directory: Directory) -> None:
 
 
 @app.command()
+def pressure(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="`embedded`, or an OpenAI-compatible URL")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="DIR", help="where it is written; what is missing there is asked")
+    ],
+    axes: Annotated[
+        list[str] | None, typer.Option("--axis", help="concurrency, context, tools or temperature; again for more; all")
+    ] = None,
+    dataset: Annotated[str, typer.Option(help="the set that is asked, over and over")] = "requests_dev",
+    cases: Annotated[int, typer.Option(min=1, help="cases of each step")] = 64,
+    model_name: Annotated[str, typer.Option(help="name of the model at that URL; the first it lists if left out")] = "",
+) -> None:
+    """Measure validity and latency against concurrency, prompt length, schema size, temperature; DIR/report.html."""
+    from evals.options import Options
+    from evals.pressure import axes_of
+    from evals.pressure import pressure as measure
+    from evals.progress import progress
+    from evals.reporting.commands import write_pressure
+
+    base = Options(datasets=(dataset,), model=model, model_name=model_name, limit=cases)
+    with _told(), _kept(f"sask eval pressure {quote(model)} --out {quote(str(out))}"):
+        measure(base, out, axes_of(axes or ()), progress)
+        write_pressure(out)
+
+
+@app.command()
 def show(
     directory: Directory,
     misses: Annotated[bool, typer.Option("--misses", help="also every answer that is not exact")] = False,
@@ -83,14 +116,20 @@ def _run(options: Any, directory: Path) -> None:
     from evals.progress import progress
     from evals.runner import run as run_all
 
-    with _told():
-        try:
-            with progress() as watch:
-                run_all(options, directory, watch)
-        except KeyboardInterrupt:
-            typer.echo(f"sask: interrupted; the answers are kept: sask eval resume {quote(str(directory))}", err=True)
-            raise typer.Exit(130) from None
+    with _told(), _kept(f"sask eval resume {quote(str(directory))}"):
+        with progress() as watch:
+            run_all(options, directory, watch)
         _show(directory)
+
+
+@contextmanager
+def _kept(again: str) -> Iterator[None]:
+    """Ctrl-C ends with the command that goes on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo(f"sask: interrupted; the answers are kept: {again}", err=True)
+        raise typer.Exit(130) from None
 
 
 def _show(directory: Path, *, misses: bool = False, as_json: bool = False) -> None:
@@ -138,6 +177,7 @@ def _told() -> Iterator[None]:
 
 
 register(app)
+app.command()(bfcl)
 
 
 def main() -> None:

@@ -41,22 +41,40 @@ def share(records: Iterable[Record], holds: Callable[[Record], bool]) -> Figure:
 
 
 def proportion(counts: Sequence[Cluster]) -> Figure:
-    """Of (hits, asked) of each case: Wilson's interval for one answer a case, a bootstrap over cases for several.
-
-    All or none are Wilson's too, over cases: a bootstrap would be certain of them.
-    """
+    """Of (hits, asked) of each case: Wilson's interval for one answer a case, a bootstrap over cases for several."""
     value = ratio(counts)
     if value is None:
         return NOTHING
-    if value in (0.0, 1.0) or all(asked == 1 for _, asked in counts):
-        return Figure(value, *wilson(round(value * len(counts)), len(counts)), len(counts))
-    return bootstrap(counts, ratio)
+    if all(asked == 1 and hits in (0, 1) for hits, asked in counts):
+        return _wilson(value, len(counts))
+    return never_certain(bootstrap(counts, ratio))
+
+
+def average(shares: Sequence[float]) -> Figure:
+    """Mean of one share (0 to 1) a case, with its bootstrap over cases."""
+    return never_certain(bootstrap([(one,) for one in shares], mean))
+
+
+def never_certain(figure: Figure) -> Figure:
+    """A share with Wilson's interval over its cases where those do not differ: a bootstrap would have no width."""
+    if figure.value is None or figure.low != figure.high:
+        return figure
+    return _wilson(figure.value, figure.cases)
+
+
+def _wilson(share: float, cases: int) -> Figure:
+    return Figure(share, *wilson(share * cases, cases), cases)
 
 
 def bootstrap(clusters: Sequence[Cluster], statistic: Callable[[Sequence[Cluster]], float | None]) -> Figure:
-    """``statistic`` of all, with its 2.5th and 97.5th percentile over cases drawn with replacement; seeded."""
+    """``statistic`` of all, with its 2.5th and 97.5th percentile over cases drawn with replacement; seeded.
+
+    One case alone tells nothing of how cases differ: it has no interval.
+    """
     if not clusters:
         return NOTHING
+    if len(clusters) == 1:
+        return Figure(statistic(clusters), None, None, 1)
     chance = random.Random(SEED)
     drawn = [statistic(chance.choices(clusters, k=len(clusters))) for _ in range(RESAMPLES)]
     known = sorted(value for value in drawn if value is not None)

@@ -8,8 +8,9 @@ from assistant.errors import ModelError, ModelTimeout, ModelUnreachable
 from assistant.loop.ladder import Climb, Rung, climb
 from assistant.loop.said import Said
 from evals.cases import Case
+from evals.crowd import decoys
 from evals.records import ArgumentScore, ErrorRecord, Record, Rungs, ScoreRecord
-from evals.scorers import arguments, score
+from evals.scorers import arguments, mentions, score
 from evals.subject import Asked
 from tools import BY_NAME
 
@@ -59,7 +60,7 @@ def rungs(fell_at: Rung | None) -> Rungs:
 
 
 def _again(one: Climb, case: Case) -> Climb:
-    return climb(one.raw, BY_NAME, Said(case.request, (), case.now))
+    return climb(one.raw, BY_NAME | decoys(), Said(case.request, (), case.now))
 
 
 def _known(case: Case, repeat: int) -> dict[str, Any]:
@@ -82,6 +83,7 @@ def _score(case: Case, asked: Asked) -> ScoreRecord:
         tool=found.tool and not found.forbidden,
         exact=found.exact and not found.forbidden,
         forbidden=found.forbidden,
+        mentions=mentions(action.ask or action.reply, case.mention),
         arguments=tuple(
             ArgumentScore(tool=one.tool, name=one.name, verdict=one.verdict, want=one.want, got=one.got)
             for one in arguments(action, case.expects, case.now)

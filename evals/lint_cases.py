@@ -23,16 +23,8 @@ from evals.lint_worlds import placed
 FIELDS = {"id", "category", "tags", "source", "request", "turns", "context", "world", "expect"}
 REQUIRED = ("id", "category", "tags", "source", "context", "expect")
 EXPECT_FIELDS = {
-    "tool",
-    "arguments",
-    "tools",
-    "action",
-    "any_of",
-    "optional",
-    "forbid",
-    "must_mention",
-    "end_state",
-}
+    "tool", "arguments", "tools", "any_order", "action", "any_of", "optional", "forbid", "must_mention", "end_state",
+}  # fmt: skip
 ACTIONS = ("ask", "reply")
 # arguments that have one canonical form; the tools' own readers decide which
 CANONICAL = {

@@ -23,8 +23,11 @@ from tools import TOOLS
 PACKAGES = ("slurm-assistant", "httpx", "jinja2", "jsonschema", "pydantic", "xllamacpp")
 
 
-def manifest(options: Options, cases: Iterable[Case], model: OpenAIModel) -> Manifest:
-    """Of a run that begins now. Asks the server for its revision and its engine; neither has to answer."""
+def manifest(options: Options, cases: Iterable[Case], model: OpenAIModel, slurm: str = "") -> Manifest:
+    """Of a run that begins now. Asks the server for its revision and its engine; neither has to answer.
+
+    ``slurm``: the version of the cluster that is to judge, if one is.
+    """
     from assistant.serving.embedded.prompt import SYSTEM
 
     asked = {case.id for case in cases}
@@ -40,6 +43,7 @@ def manifest(options: Options, cases: Iterable[Case], model: OpenAIModel) -> Man
         repeats=options.repeats,
         packages=dict(_versions()),
         machine=machine(),
+        slurm=slurm,
         started=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 
@@ -79,6 +83,21 @@ def _served(model: OpenAIModel) -> ModelRecord:
     server, told = _get(model, "/version")
     engine = f"vllm {told['version']}" if "version" in told else (server or headers).get("server", "")
     return ModelRecord(name=model.model, url=url, revision=revision, engine=engine)
+
+
+def longest_context(options: Options, model: OpenAIModel) -> int | None:
+    """Tokens that the model reads at once, as vLLM (``/v1/models``) or llama.cpp (``/props``) tells; None if not."""
+    if options.model == "embedded":
+        from assistant.serving.embedded.engine import SLOT_CONTEXT
+
+        return SLOT_CONTEXT
+    _, listed = _get(model, "/v1/models")
+    entries = [one for one in listed.get("data") or [] if isinstance(one, dict) and one.get("id") == model.model]
+    _, props = _get(model, "/props")
+    settings = props.get("default_generation_settings")
+    told = [one.get("max_model_len") for one in entries]
+    told.append(settings.get("n_ctx") if isinstance(settings, dict) else None)
+    return next((count for count in told if isinstance(count, int) and count > 0), None)
 
 
 def _get(model: OpenAIModel, path: str) -> tuple[dict[str, str], dict[str, Any]]:

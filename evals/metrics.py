@@ -9,7 +9,7 @@ from math import comb
 from typing import Any
 
 from assistant.loop.ladder import Rung
-from evals.intervals import NOTHING, Figure, bootstrap, by_case, mean, proportion, quantile, share
+from evals.intervals import NOTHING, Figure, average, bootstrap, by_case, mean, proportion, quantile, share
 from evals.records import Record, Run
 from evals.scorers import expected_calls
 from tools import BY_NAME
@@ -17,6 +17,8 @@ from tools import BY_NAME
 Records = Sequence[Record]
 TOP = ("tool", "exact", "end_state")
 """The ladder's upper rungs, which a case judges: right tool, right arguments, right end state."""
+CALLS = (*BY_NAME, "multi", "decoy")
+"""What an answer may be that is neither a question nor a reply; a decoy is a tool that only stood in the way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,7 @@ class RungFigure:
 
 @dataclass(frozen=True, slots=True)
 class Confusion:
-    """``counts[(wanted, got)]``; labels are tools, ``multi``, ``ask``, ``reply`` and, of answers, ``invalid``."""
+    """``counts[(wanted, got)]``; labels are tools, multi, decoy, ask, reply and, of answers, invalid."""
 
     labels: tuple[str, ...]
     counts: dict[tuple[str, str], int]
@@ -53,7 +55,7 @@ def scored(records: Iterable[Record]) -> Records:
 
 
 def judged(name: str) -> Callable[[Record], bool]:
-    """Whether a record's score says so: tool, exact, forbidden or end_state."""
+    """Whether a record's score says so: tool, exact, forbidden, end_state or mentions."""
     return lambda record: bool(record.score and getattr(record.score, name))
 
 
@@ -62,15 +64,18 @@ def climbed(rung: Rung, *, first: bool) -> Callable[[Record], bool]:
 
 
 def headline(records: Iterable[Record]) -> dict[str, Figure]:
-    """``valid``: JSON of the right schema before any repair; ``accepted``: all rungs, after repair."""
+    """``valid``: JSON of the right schema before any repair; ``accepted``: all rungs, after repair; ``mentions``: what
+    the person had to be told was said."""
     ours = scored(records)
     figures = {name: share(ours, judged(name)) for name in ("tool", "exact", "forbidden")}
     stateful = [record for record in ours if record.score and record.score.end_state is not None]
+    telling = [record for record in ours if record.score and record.score.mentions is not None]
     return {
         "valid": share(ours, climbed(Rung.SCHEMA, first=True)),
         "accepted": share(ours, climbed(Rung.SEMANTIC, first=False)),
         **figures,
         "end_state": share(stateful, judged("end_state")),
+        "mentions": share(telling, judged("mentions")),
     }
 
 
@@ -106,13 +111,15 @@ def got(record: Record) -> str:
 
 
 def _label(tools: Sequence[str]) -> str:
+    if any(tool not in BY_NAME for tool in tools):
+        return "decoy"
     return tools[0] if len(tools) == 1 else "multi"
 
 
 def confusion(records: Iterable[Record]) -> Confusion:
     counts = Counter((wanted(record), got(record)) for record in scored(records))
     seen = {label for pair in counts for label in pair}
-    order = [*BY_NAME, "multi", "ask", "reply", "invalid"]
+    order = [*CALLS, "ask", "reply", "invalid"]
     return Confusion(tuple(label for label in order if label in seen), dict(counts))
 
 
@@ -120,7 +127,7 @@ def not_calling(records: Iterable[Record]) -> Found:
     """Precision and recall of calling nothing: a question or a reply where one was wanted."""
     rows = []
     for record in scored(records):
-        silent, should = (label not in (*BY_NAME, "multi") for label in (got(record), wanted(record)))
+        silent, should = (label not in CALLS for label in (got(record), wanted(record)))
         rows.append((record.id, float(silent and should), float(silent), float(should)))
     return _found(rows)
 
@@ -162,7 +169,7 @@ def abstention(records: Iterable[Record]) -> dict[str, Figure]:
     """Of what wanted a question, how much got one; of what wanted a reply; and acts and questions out of place."""
     ours = [(record, wanted(record), got(record)) for record in scored(records)]
     asks, replies = ([r for r, want, _ in ours if want == kind] for kind in ("ask", "reply"))
-    calls = [record for record, want, _ in ours if want in (*BY_NAME, "multi")]
+    calls = [record for record, want, _ in ours if want in CALLS]
     return {
         "asked_when_it_should": share(asks, judged("tool")),
         "replied_when_it_should": share(replies, judged("tool")),
@@ -184,8 +191,8 @@ def passes(records: Iterable[Record]) -> dict[str, Figure]:
     counts = [(len(group), sum(map(judged("exact"), group))) for group in groups]
     figures = {"pass@1": proportion([(c, n) for n, c in counts])}
     for k in range(2, min(n for n, _ in counts) + 1):
-        figures[f"pass@{k}"] = bootstrap([(1 - comb(n - c, k) / comb(n, k),) for n, c in counts], mean)
-        figures[f"pass^{k}"] = bootstrap([(comb(c, k) / comb(n, k),) for n, c in counts], mean)
+        figures[f"pass@{k}"] = average([1 - comb(n - c, k) / comb(n, k) for n, c in counts])
+        figures[f"pass^{k}"] = average([comb(c, k) / comb(n, k) for n, c in counts])
     return figures
 
 

@@ -13,7 +13,8 @@ HOW = frozenset(("concurrency", "cache", "repeats", "limit"))
 
 
 class Options(BaseModel):
-    """``constrain``, ``ground`` and ``retry`` are the ablations; ``tools`` is how many are offered, None for all."""
+    """``constrain``, ``ground`` and ``retry`` are the ablations; ``tools`` is how many are offered, None for all; so
+    many tokens of ``context``, about other things, stand before each request."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -27,6 +28,7 @@ class Options(BaseModel):
     ground: bool = True
     retry: bool = True
     tools: int | None = Field(default=None, ge=1)
+    context: int | None = Field(default=None, ge=1)
     temperature: float | None = Field(default=None, ge=0, le=2)
     max_tokens: int | None = Field(default=None, ge=1)
     thinking: bool | None = None

@@ -14,19 +14,19 @@ EVERY = 5.0
 
 
 @contextmanager
-def progress() -> Iterator[Watch]:
-    """Yields what is to be told of every answer; all goes to standard error."""
+def progress(of: str = "") -> Iterator[Watch]:
+    """Yields what is to be told of every answer; all goes to standard error, after what it is progress ``of``."""
     started = time.monotonic()
     if not sys.stderr.isatty():
-        yield _lines(started)
+        yield _lines(started, f"{of}: " if of else "")
         return
     from assistant.doors.render import console
 
-    with console(error=True).status("asking") as status:
-        yield lambda tally: status.update(line(tally, time.monotonic() - started))
+    with console(error=True).status(of or "asking") as status:
+        yield lambda tally: status.update(" · ".join(filter(None, (of, line(tally, time.monotonic() - started)))))
 
 
-def _lines(started: float) -> Watch:
+def _lines(started: float, before: str) -> Watch:
     told = started
 
     def watch(tally: Tally) -> None:
@@ -34,7 +34,7 @@ def _lines(started: float) -> Watch:
         now = time.monotonic()
         if now - told >= EVERY or tally.done == tally.total:
             told = now
-            print(line(tally, now - started), file=sys.stderr, flush=True)
+            print(before + line(tally, now - started), file=sys.stderr, flush=True)
 
     return watch
 

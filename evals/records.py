@@ -37,12 +37,14 @@ class ArgumentScore(_Stored):
 
 
 class ScoreRecord(_Stored):
-    """``end_state`` is None where no cluster was asked; ``arguments`` is empty unless the right tools were called."""
+    """``end_state`` is None where no cluster was asked, ``mentions`` where nothing had to be said; ``arguments`` is
+    empty unless the right tools were called."""
 
     tool: bool
     exact: bool
     forbidden: bool
     end_state: bool | None = None
+    mentions: bool | None = None
     arguments: tuple[ArgumentScore, ...] = ()
 
 
@@ -107,7 +109,8 @@ class ModelRecord(_Stored):
 
 
 class Manifest(_Stored):
-    """All that matters to repeat a run. ``tools`` and ``prompts`` are hashes; times are ISO with their zone."""
+    """All that matters to repeat a run. ``tools`` and ``prompts`` are hashes; times are ISO with their zone;
+    ``slurm`` is the version of the cluster that judged, empty where none was asked."""
 
     datasets: tuple[DatasetRecord, ...]
     tools: str
@@ -118,6 +121,7 @@ class Manifest(_Stored):
     repeats: int = 1
     packages: dict[str, str] = Field(default_factory=dict)
     machine: dict[str, Any] = Field(default_factory=dict)
+    slurm: str = ""
     started: str = ""
     finished: str | None = None
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from assistant.errors import AssistantError, ModelError
+from assistant.errors import AssistantError, ConfigError, ModelError
 from evals import judge
 from evals.cases import Case, read_all
 from evals.manifest import manifest, memory
@@ -18,7 +18,8 @@ from evals.records import Record, Run, read_run
 from evals.state import StateSubject
 from evals.store import Store
 from evals.subject import Subject, subject
-from evals.worlds import sandbox_here
+from evals.worlds import sandbox_here, slurm_version
+from tools import BY_NAME
 
 Ask = Callable[[Case, int], Record]
 """A case and a repeat to their record; whoever could not be asked is an error in it."""
@@ -129,9 +130,11 @@ def run(
     """
     cases = read_all(options.datasets)[: options.limit]
     sandbox = sandbox_here() if any(case.end_state for case in cases) else None
+    if sandbox and (options.tools or 0) > len(BY_NAME):
+        raise ConfigError("decoys cannot be carried out", f"give --tools {len(BY_NAME)} at most with state and talks")
     tested = subject(options, say)
     ask = Judge(tested, StateSubject(tested, sandbox) if sandbox else None)
-    store = Store(directory.absolute(), manifest(options, cases, tested.model))
+    store = Store(directory.absolute(), manifest(options, cases, tested.model, slurm_version() if sandbox else ""))
     jobs = [(case, repeat) for repeat in range(options.repeats) for case in cases]
     tally = Tally(len(jobs))
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from assistant.loop.action import Action
 from tools import BY_NAME
-from tools.base import Call, Effect
+from tools.base import Call, Effect, Tool
 
 Verdict = Literal["right", "wrong", "missing", "extra"]
 
@@ -38,19 +38,46 @@ class Argument:
     got: Any = None
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How arguments are read before they are compared: by whose tools, and at what time."""
+
+    now: datetime
+    tools: Mapping[str, Tool]
+
+    def canonical(self, tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        """In the tool's own form (Slurm's); as they are when they cannot be read (then they match nothing)."""
+        if tool not in self.tools:
+            return arguments
+        try:
+            return self.tools[tool].Arguments.model_validate(arguments, context={"now": self.now}).given()
+        except ValidationError:
+            return arguments
+
+    def calls(self, action: Action) -> list[Call]:
+        return [Call(call.tool, self.canonical(call.tool, call.arguments)) for call in action.calls]
+
+    def changes(self, tool: str) -> bool:
+        return tool in self.tools and self.tools[tool].effect is not Effect.READ
+
+
 def score(
-    action: Action, expects: Sequence[dict[str, Any]], now: datetime, forbid: frozenset[str] = frozenset()
+    action: Action,
+    expects: Sequence[dict[str, Any]],
+    now: datetime,
+    forbid: frozenset[str] = frozenset(),
+    tools: Mapping[str, Tool] = BY_NAME,
 ) -> Score:
     """The best score over all acceptable outcomes."""
-    calls = _canonical_calls(action, now)
+    reading = Reading(now, tools)
+    calls = reading.calls(action)
     kind = "call" if calls else "ask" if action.ask else "reply"
     used = {call.tool for call in calls}
-    writes = {tool for tool in used if BY_NAME[tool].effect is not Effect.READ}
     allowed = {call["tool"] for expect in expects for call in expected_calls(expect)}
     return Score(
-        tool=any(_right_tools(kind, calls, expect) for expect in expects),
-        exact=any(_exact(kind, calls, expect, now) for expect in expects),
-        forbidden=bool(used & forbid) or bool(writes - allowed),
+        tool=any(_right_tools(kind, calls, expect, reading) for expect in expects),
+        exact=any(_exact(kind, calls, expect, reading) for expect in expects),
+        forbidden=bool(used & forbid) or any(map(reading.changes, used - allowed)),
     )
 
 
@@ -59,30 +86,33 @@ def arguments(action: Action, expects: Sequence[dict[str, Any]], now: datetime) 
 
     What is optional counts only where it was given a value that the case does not take.
     """
-    calls = _canonical_calls(action, now)
-    judged = [_judged(calls, expect, now) for expect in expects if calls and _right_tools("call", calls, expect)]
+    reading = Reading(now, BY_NAME)
+    calls = reading.calls(action)
+    judged = [_judged(calls, one, reading) for one in expects if calls and _right_tools("call", calls, one, reading)]
     return min(judged, key=lambda found: sum(one.verdict != "right" for one in found), default=())
 
 
-def _judged(calls: list[Call], expect: dict[str, Any], now: datetime) -> tuple[Argument, ...]:
+def _judged(calls: list[Call], expect: dict[str, Any], reading: Reading) -> tuple[Argument, ...]:
     shared = set(expect.get("optional", ()))
-    pairs = zip(calls, expected_calls(expect), strict=True)
-    return tuple(one for call, wanted in pairs for one in _judged_call(call, wanted, shared, now))
+    pairs = zip(calls, _arranged(calls, expect, reading), strict=True)
+    return tuple(one for call, wanted in pairs for one in _judged_call(call, wanted, shared, reading))
 
 
-def _judged_call(call: Call, expected: dict[str, Any], shared: set[str], now: datetime) -> Iterator[Argument]:
+def _judged_call(call: Call, expected: dict[str, Any], shared: set[str], reading: Reading) -> Iterator[Argument]:
     wanted, optional = expected.get("arguments", {}), shared | set(expected.get("optional", ()))
     for name in dict.fromkeys([*wanted, *call.arguments]):
         want, got = wanted.get(name), call.arguments.get(name)
         if name in wanted and name in call.arguments:
-            verdict: Verdict = "right" if _same(call, name, want, now) else "wrong"
+            verdict: Verdict = "right" if _same(call, name, want, reading) else "wrong"
             yield Argument(call.tool, name, verdict, want, got)
         elif name not in optional:
             yield Argument(call.tool, name, "missing" if name in wanted else "extra", want, got)
 
 
-def _canonical_calls(action: Action, now: datetime) -> list[Call]:
-    return [Call(call.tool, canonical(call.tool, call.arguments, now)) for call in action.calls]
+def mentions(text: str, groups: Sequence[Sequence[str]]) -> bool | None:
+    """Whether the text has a word or phrase of every group, in any case; None where nothing had to be said."""
+    folded = text.casefold()
+    return all(any(word.casefold() in folded for word in group) for group in groups) if groups else None
 
 
 def expected_calls(expect: dict[str, Any]) -> list[dict[str, Any]]:
@@ -91,51 +121,56 @@ def expected_calls(expect: dict[str, Any]) -> list[dict[str, Any]]:
     return list(expect.get("tools", []))
 
 
-def canonical(tool: str, arguments: dict[str, Any], now: datetime) -> dict[str, Any]:
-    """Arguments in Slurm's form; as they are when they cannot be read (then they match nothing)."""
-    try:
-        return BY_NAME[tool].Arguments.model_validate(arguments, context={"now": now}).given()
-    except ValidationError:
-        return arguments
-
-
-def _right_tools(kind: str, calls: list[Call], expect: dict[str, Any]) -> bool:
-    wanted = [call["tool"] for call in expected_calls(expect)]
+def _right_tools(kind: str, calls: list[Call], expect: dict[str, Any], reading: Reading) -> bool:
+    wanted = [call["tool"] for call in _arranged(calls, expect, reading)]
     if not wanted:
         return kind == expect.get("action")
     return [call.tool for call in calls] == wanted
 
 
-def _exact(kind: str, calls: list[Call], expect: dict[str, Any], now: datetime) -> bool:
-    if not _right_tools(kind, calls, expect):
+def _exact(kind: str, calls: list[Call], expect: dict[str, Any], reading: Reading) -> bool:
+    if not _right_tools(kind, calls, expect, reading):
         return False
     optional = set(expect.get("optional", ()))
-    return all(
-        same_arguments(call, wanted.get("arguments", {}), optional | set(wanted.get("optional", ())), now)
-        for call, wanted in zip(calls, expected_calls(expect), strict=True)
-    )
+    pairs = zip(calls, _arranged(calls, expect, reading), strict=True)
+    return all(_same_arguments(call, wanted, optional, reading) for call, wanted in pairs)
 
 
-def same_arguments(call: Call, wanted: dict[str, Any], optional: set[str], now: datetime) -> bool:
+def _arranged(calls: list[Call], expect: dict[str, Any], reading: Reading) -> list[dict[str, Any]]:
+    """The expected calls in their order; with ``any_order``, each where a call stands that it fits."""
+    wanted = expected_calls(expect)
+    if not expect.get("any_order"):
+        return wanted
+    optional, found = set(expect.get("optional", ())), []
+    for call in calls:
+        named = [one for one in wanted if one["tool"] == call.tool]
+        fits = [one for one in named if _same_arguments(call, one, optional, reading)]
+        found += (fits or named)[:1]
+        wanted = [one for one in wanted if one is not (found[-1] if found else None)]
+    return found + wanted
+
+
+def _same_arguments(call: Call, expected: dict[str, Any], shared: set[str], reading: Reading) -> bool:
     """Every wanted argument has an acceptable value, and nothing else was given but optional ones."""
+    wanted, optional = expected.get("arguments", {}), shared | set(expected.get("optional", ()))
     for name in call.arguments.keys() | wanted.keys():
         if name not in wanted or name not in call.arguments:
             if name not in optional:
                 return False
-        elif not _same(call, name, wanted[name], now):
+        elif not _same(call, name, wanted[name], reading):
             return False
     return True
 
 
-def _same(call: Call, name: str, wanted: Any, now: datetime) -> bool:
+def _same(call: Call, name: str, wanted: Any, reading: Reading) -> bool:
     choices = wanted["any"] if isinstance(wanted, dict) and set(wanted) == {"any"} else [wanted]
     given = call.arguments[name]
-    return any(_value(given) == _value(_read(call, name, choice, now)) for choice in choices)
+    return any(_value(given) == _value(_read(call, name, choice, reading)) for choice in choices)
 
 
-def _read(call: Call, name: str, value: Any, now: datetime) -> Any:
-    """The wanted value in Slurm's form, read in the company of the call's other arguments."""
-    return canonical(call.tool, {**call.arguments, name: value}, now).get(name, value)
+def _read(call: Call, name: str, value: Any, reading: Reading) -> Any:
+    """The wanted value in the tool's form, read in the company of the call's other arguments."""
+    return reading.canonical(call.tool, {**call.arguments, name: value}).get(name, value)
 
 
 def _value(value: Any) -> Any:
@@ -144,8 +179,8 @@ def _value(value: Any) -> Any:
     return value.casefold() if isinstance(value, str) else value
 
 
-def wilson(hits: int, total: int, z: float = 1.96) -> tuple[float, float]:
-    """95 % score interval of a share (Wilson 1927)."""
+def wilson(hits: float, total: int, z: float = 1.96) -> tuple[float, float]:
+    """95 % score interval of a share (Wilson 1927); ``hits`` of a mean share need not be whole."""
     if total == 0:
         return 0.0, 1.0
     p = hits / total

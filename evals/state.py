@@ -22,6 +22,7 @@ from assistant.loop.said import Said
 from evals import judge
 from evals.cases import Case, EndState
 from evals.records import ErrorRecord, Record
+from evals.scorers import mentions
 from evals.subject import Subject
 from evals.worlds import ENDED, Facts, Stage, View, WorldError, as_fact, filled, real
 from tools.slurm.errors import SlurmError
@@ -83,7 +84,7 @@ class StateSubject:
         told = real(case, stage.ids | created(before, stage.view()))
         asked = watched.asked(together(decider.heard))
         record = judge.record(told, repeat, asked, grounded=self.subject.options.ground)
-        return _of_case(record, case, answers, wrong)
+        return _of_case(record, case, told, answers, wrong)
 
 
 @dataclass
@@ -124,17 +125,20 @@ def _said(agent: Agent, request: str, conversation: Conversation) -> Answer:
         return Answer(request, "error", text=str(error))
 
 
-def _of_case(record: Record, case: Case, answers: list[Answer], wrong: list[str]) -> Record:
+def _of_case(record: Record, case: Case, real_case: Case, answers: list[Answer], wrong: list[str]) -> Record:
     """The record in the words of the case, so that runs can be paired; what came of it ends the transcript."""
     assert record.score is not None
     told = [{"role": "work", "content": work} for answer in answers if (work := _work(answer))]
+    said = "\n".join([*(answer.text for answer in answers), *(str(one["content"]) for one in told)])
     told.append({"role": "cluster", "content": "\n".join(wrong) or "as it should be"})
     return record.model_copy(
         update={
             "request": case.request,
             "turns": case.turns,
             "expect": case.expects[0],
-            "score": record.score.model_copy(update={"end_state": not wrong}),
+            "score": record.score.model_copy(
+                update={"end_state": not wrong, "mentions": mentions(said, real_case.mention)}
+            ),
             "transcript": (*record.transcript, *told),
         }
     )

@@ -73,7 +73,7 @@ def _identity(manifest: Manifest) -> dict[str, Any]:
     sets = {f"dataset {one.name}": one.sha256[:12] for one in manifest.datasets}
     model = {"model": f"{manifest.model.name} {manifest.model.revision}".strip()}
     flags = {name: value for name, value in manifest.flags.items() if name not in _MAY_DIFFER}
-    hashes = {"tools": manifest.tools[:12], "prompts": manifest.prompts[:12]}
+    hashes = {"tools": manifest.tools[:12], "prompts": manifest.prompts[:12], "slurm": manifest.slurm}
     return {"datasets": ", ".join(sorted(sets))} | sets | model | flags | hashes
 
 

@@ -13,6 +13,7 @@ from assistant.loop.decide import Decider, Decision, MessageMaker
 from assistant.loop.model import Message, OpenAIModel
 from assistant.loop.said import Said
 from evals.cases import Case
+from evals.crowd import decoys, described, talk
 from evals.options import Options
 from evals.probe import Cache, Probe, Streamed
 from evals.scorers import expected_calls
@@ -68,7 +69,7 @@ class Subject:
         model = replace(self.model, extra=self.model.extra | _seed(self.model, repeat))
         model = replace(model, _client=streamed) if streamed else model
         probe = Probe(model, self.cache.of(case.id, repeat) if self.cache else None)
-        return Watched(_offering(replace(self.decider, model=probe), case, self.options.tools), probe, streamed)
+        return Watched(_ablated(replace(self.decider, model=probe), case, self.options), probe, streamed)
 
 
 def subject(options: Options, say: app.Say = app.silent) -> Subject:
@@ -112,30 +113,46 @@ def _client(model: OpenAIModel, connections: int) -> Any:
     return httpx.Client(base_url=model.url, headers=headers, timeout=model.timeout, trust_env=False, limits=limits)
 
 
-def _offering(decider: Decider, case: Case, count: int | None) -> Decider:
-    """The decider with ``count`` tools: those that the case speaks of, and others drawn by its id."""
-    if count is None:
-        return decider
-    names = offered(case, count)
-    tools: Mapping[str, Tool] = {name: BY_NAME[name] for name in names}
-    make = _with_tools(decider.make_messages, names) if decider.can.writes else decider.make_messages
-    return replace(decider, tools=tools, make_messages=make)
+def _ablated(decider: Decider, case: Case, options: Options) -> Decider:
+    """The decider with the number of tools and the length of context that the options want."""
+    if options.tools is not None:
+        tools = offered(case, options.tools)
+        make = _describing(decider.make_messages, tools) if decider.can.writes else decider.make_messages
+        decider = replace(decider, tools=tools, make_messages=make)
+    if options.context is not None:
+        decider = replace(decider, make_messages=_after(talk(options.context), decider.make_messages))
+    return decider
 
 
-def offered(case: Case, count: int) -> tuple[str, ...]:
-    """Names in the usual order; what the case expects or forbids is always there, so that it stays the same case."""
+def offered(case: Case, count: int) -> dict[str, Tool]:
+    """Tools in the usual order: those that the case expects or forbids, so that it stays the same case, and others
+    drawn by its id; where there are no more of ours, decoys."""
     needed = {call["tool"] for expect in case.expects for call in expected_calls(expect)} | case.forbid
-    others = sorted(BY_NAME.keys() - needed)
-    random.Random(case.id).shuffle(others)
-    chosen = needed | set(others[: max(0, count - len(needed))])
-    return tuple(name for name in BY_NAME if name in chosen)
+    chance = random.Random(case.id)
+    ours, others = sorted(BY_NAME.keys() - needed), sorted(decoys())
+    chance.shuffle(ours)
+    chance.shuffle(others)
+    chosen = needed | set([*ours, *others][: max(0, count - len(needed))])
+    return {name: tool for name, tool in (BY_NAME | decoys()).items() if name in chosen}
 
 
-def _with_tools(make: MessageMaker, names: tuple[str, ...]) -> MessageMaker:
+def _describing(make: MessageMaker, tools: Mapping[str, Tool]) -> MessageMaker:
     """The same prompt, with only these tools described in it."""
+    ours = app.system_prompt(tuple(name for name in tools if name in BY_NAME))
+    more = "".join(described(tool) for name, tool in tools.items() if name not in BY_NAME)
 
     def messages(said: Said, history: list[Message]) -> list[Message]:
         first, *rest = make(said, history)
-        return [{**first, "content": app.system_prompt(names)}, *rest]
+        return [{**first, "content": ours + more}, *rest]
+
+    return messages
+
+
+def _after(before: list[Message], make: MessageMaker) -> MessageMaker:
+    """The same prompt, with these turns between its stable part and what is said."""
+
+    def messages(said: Said, history: list[Message]) -> list[Message]:
+        first, *rest = make(said, history)
+        return [first, *before, *rest]
 
     return messages

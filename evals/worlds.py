@@ -62,6 +62,12 @@ def sandbox_here() -> Sandbox:
     return box
 
 
+def slurm_version() -> str:
+    """``22.05.8``, as the cluster's own commands tell it. Raises SlurmError."""
+    major, minor, patch = CliBackend().version()
+    return f"{major}.{minor:02}.{patch}"
+
+
 @dataclass
 class Stage:
     """The sandbox with one case's world on it. ``touched``: jobs and nodes that events have changed since."""
@@ -192,6 +198,7 @@ def real(case: Case, ids: dict[str, str]) -> Case:
         case,
         request=filled(case.request, ids),
         expects=filled(case.expects, ids),
+        mention=filled(case.mention, ids),
         turns=filled(case.turns, ids),
     )
 

@@ -12,7 +12,22 @@ from tools.slurm.backend import Operation
 from tools.slurm.cli import sbatch
 from tools.slurm.errors import InvalidRequest, SlurmError, UnknownJob, UnknownName
 from tools.slurm.hostlist import expand
-from tools.slurm.models import Association, Estimate, Gpus, Job, JobQuery, Node, Partition, Qos, Step, Submitted, Usage
+from tools.slurm.models import (
+    Association,
+    Estimate,
+    Gpus,
+    Job,
+    JobQuery,
+    Node,
+    Page,
+    Partition,
+    Qos,
+    Share,
+    Step,
+    Submitted,
+    Usage,
+)
+from tools.slurm.paging import page_of
 from tools.slurm.parse.values import task_ranges
 
 NOW = datetime(2026, 11, 21, 12, 0)
@@ -76,6 +91,9 @@ class FakeReads:
             return [job for job in found if job.state in wanted]
         return [job for job in found if every or job.state not in ENDED]
 
+    def page(self, query: JobQuery, most: int) -> Page:
+        return page_of(self.queue(query), most)
+
     def history(self, query: JobQuery) -> list[Job]:
         self._asked("history", "sacct")
         wanted = set(query.states) - {"all"}
@@ -122,6 +140,10 @@ class FakeReads:
         self._asked("associations", "sacctmgr show associations")
         rows = [Association(name, user or self.user, "", "normal", _QOS, 1) for name in _ACCOUNTS]
         return [row for row in rows if account in ("", row.account)]
+
+    def shares(self, accounts: Sequence[str]) -> list[Share]:
+        self._asked("shares", "sshare")
+        return [Share(name, user, 0.2, 0.1, 0.5, 2.0) for name in accounts for user in ("", self.user)]
 
     def usage(self, group_by: str, start: datetime, end: datetime, user: str = "", account: str = "") -> list[Usage]:
         self._asked("usage", "sacct")

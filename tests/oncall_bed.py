@@ -13,10 +13,11 @@ from typing import Any
 import httpx
 import uvicorn
 
+from assistant.doors.listening import LOCAL
 from assistant.doors.oncall.access import Access
 from assistant.doors.oncall.report import Post
 from assistant.doors.oncall.rules import Rules
-from assistant.doors.oncall.service import LOCAL, worker
+from assistant.doors.oncall.service import worker
 from assistant.doors.oncall.web import Web
 from assistant.doors.oncall.work import Worker
 from assistant.ledger.approval import AskLater

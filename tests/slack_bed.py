@@ -106,7 +106,7 @@ class Bed:
     def start(self) -> None:
         client = web_client("xoxb-test", self.slack.url)
         decider = Decider(self.model, BY_NAME, _prompt, Capabilities(several_steps=False, grounded=False))
-        desk = Desk(decider, self.executor, lambda user: {})
+        desk = Desk(decider, self.executor, lambda user: {}, self.journal)
         self.door = Door(client, desk, People(self.file, client, TEAM), BOT)
         bolt = App(client=client, signing_secret=SECRET)
         self.door.listen(bolt)

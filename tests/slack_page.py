@@ -48,3 +48,36 @@ def blocks_of(body: Body) -> list[Body]:
     assert all(0 < len(word) <= 3_000 for block in blocks for word in words_of(block)), "invalid_blocks"
     assert len(body["text"]) <= 4_000
     return list(blocks)
+
+
+def fields(view: Body) -> list[Body]:
+    return [block for block in view["blocks"] if block["type"] == "input"]
+
+
+def check_view(given: Any) -> Body:
+    """A modal, held to the limits of Slack (Block Kit reference: views, input block, plain-text input, select menu)."""
+    view: Body = given if isinstance(given, dict) else json.loads(given)
+    assert view["type"] == "modal"
+    assert all(0 < len(view[name]["text"]) <= 24 for name in ("title", "submit", "close"))
+    assert len(view["private_metadata"]) <= 3_000
+    assert 0 < len(view["blocks"]) <= 100
+    names = [block["block_id"] for block in fields(view)]
+    assert len(set(names)) == len(names)
+    for block in fields(view):
+        assert 0 < len(block["label"]["text"]) <= 2_000
+        assert len(block.get("hint", {"text": ""})["text"]) <= 2_000
+        element = block["element"]
+        assert len(element.get("initial_value", "")) <= 3_000
+        assert all(0 < len(option["value"]) <= 75 for option in element.get("options", ()))
+        assert "initial_option" not in element or element["initial_option"] in element["options"]
+    return view
+
+
+def state_of(element: Body, typed: str | None) -> Body:
+    """What Slack says of a field (reference for view interactions): as it was opened, or as it was typed."""
+    if element["type"] == "static_select":
+        chosen = [one for one in element["options"] if one["value"] == typed] if typed is not None else []
+        option = chosen[0] if chosen else None if typed == "" else element.get("initial_option")
+        return {"type": "static_select", "selected_option": option}
+    text = element.get("initial_value") if typed is None else typed
+    return {"type": "plain_text_input", "value": text or None}

@@ -22,7 +22,7 @@ from slack_sdk.signature import SignatureVerifier
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import Server, ServerConnection, serve
 
-from tests.slack_page import Message, blocks_of, words_of
+from tests.slack_page import Message, blocks_of, check_view, fields, state_of, words_of
 
 BOT, TEAM, SECRET = "UBOT", "T1", "signing-for-tests"
 PATIENCE = 200.0
@@ -40,6 +40,7 @@ class Slack:
     whispers: list[Body] = field(default_factory=list)
     files: dict[str, Body] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
+    views: dict[str, Body] = field(default_factory=dict)
     acked: dict[str, Body] = field(default_factory=dict)
     http: str = ""
     """Where events are delivered over HTTP; empty is Socket Mode."""
@@ -130,6 +131,18 @@ class Slack:
         kept |= {"thread_ts": message.thread} if message.thread else {}
         body = {"type": "block_actions", "actions": [action], "trigger_id": f"t{self.next()}"}
         self._interact({**body, "message": kept}, user, message.channel)
+
+    def form(self, count: int = 1) -> Body:
+        """The ``count``-th modal that was opened, once it is there."""
+        return self.until(lambda: list(self.views.values())[count - 1 :], f"no form {count}")[0]
+
+    def fill(self, user: str, view: Body, **typed: str) -> Body:
+        """Submits a modal with these fields typed in anew; what Slack is answered."""
+        values = {
+            one["block_id"]: {"value": state_of(one["element"], typed.get(one["block_id"]))} for one in fields(view)
+        }
+        body = {"type": "view_submission", "user": {"id": user, "team_id": TEAM}, "team": {"id": TEAM}}
+        return self.deliver("interactive", {**body, "view": {**view, "state": {"values": values}}})
 
     def _interact(self, body: Body, user: str, channel: str) -> None:
         who = {"user": {"id": user, "team_id": TEAM}, "channel": {"id": channel}, "team": {"id": TEAM}}
@@ -240,6 +253,12 @@ class Slack:
     def _chat_postEphemeral(self, body: Body) -> Body:
         self.whispers.append({**body, "blocks": blocks_of(body)})
         return {"message_ts": self.ts()}
+
+    def _views_open(self, body: Body) -> Body:
+        assert body["trigger_id"]
+        view = {**check_view(body["view"]), "id": f"V{self.next()}", "hash": "1.1"}
+        self.views[view["id"]] = view
+        return {"view": view}
 
     def _files_getUploadURLExternal(self, body: Body) -> Body:
         number = f"F{self.next()}"

@@ -28,7 +28,8 @@ from evals.records import (
     read_run,
     write_manifest,
 )
-from evals.scorers import arguments, score, wilson
+from evals.reporting.failing import fell_at
+from evals.scorers import arguments, mentions, score, wilson
 from evals.show import show
 from tools.base import Call
 
@@ -92,7 +93,7 @@ def test_repeats_of_one_case_are_no_new_cases() -> None:
     low, high = wilson(50, 100)
     assert high - low < 0.2
     even = share([record(str(n), right=r < 5, repeat=r) for n in range(10) for r in range(10)], metrics.judged("exact"))
-    assert (even.low, even.value, even.high) == (0.5, 0.5, 0.5), "the cases do not differ"
+    assert (even.value, even.low, even.high) == (0.5, *wilson(5, 10)), "where cases do not differ, ten of them"
 
 
 def test_all_right_is_not_certain() -> None:
@@ -257,6 +258,28 @@ def test_pass_at_k_and_pass_all_k() -> None:
     assert list(metrics.passes(records[:1])) == ["pass@1"] and metrics.passes([]) == {}
 
 
+@pytest.mark.parametrize("hits", [0, 2, 4])
+def test_cases_that_do_not_differ_are_not_certain(hits: int) -> None:
+    records = [record(str(case), right=n < hits, repeat=n) for case in range(8) for n in range(4)]
+    for name, figure in metrics.passes(records).items():
+        assert figure.low is not None and figure.high is not None and figure.high - figure.low > 0.2, name
+        assert figure.value is not None and figure.low <= figure.value <= figure.high, name
+
+
+def test_one_case_has_no_spread() -> None:
+    figure = metrics.costs([record("a", seconds=2.0)])["seconds"]["p95"]
+    assert (figure.value, figure.low, figure.high) == (2.0, None, None)
+
+
+def test_what_must_be_said_is_a_figure_of_its_own() -> None:
+    assert mentions("Job 7 is HELD", [("7",), ("on hold", "held")]) is True
+    assert mentions("Job 7 runs", [("7",), ("on hold", "held")]) is False and mentions("anything", []) is None
+    records = [record("a", score={"mentions": True}), record("b", score={"mentions": False}), record("c")]
+    figure = metrics.headline(records)["mentions"]
+    assert (figure.value, figure.cases) == (0.5, 2)
+    assert [fell_at(one) for one in records] == ["", "mentions", ""]
+
+
 def test_costs() -> None:
     records = [record(str(n), seconds=float(n), prompt_tokens=10 * n, ttft=None) for n in range(1, 6)]
     found = metrics.costs(records)
@@ -303,6 +326,17 @@ def test_the_closest_acceptable_outcome_judges() -> None:
     ]
     assert {one.verdict for one in arguments(action, expects, NOW)} == {"right"}
     assert score(action, expects, NOW).exact
+
+
+SEVERAL = [{"tool": "show_job", "arguments": {"job_id": name}} for name in ("1", "2")]
+
+
+@pytest.mark.parametrize(("ids", "free", "fixed"), [("12", True, True), ("21", True, False), ("13", False, False)])
+def test_calls_that_do_not_depend_on_each_other_may_stand_in_any_order(ids: str, free: bool, fixed: bool) -> None:
+    action = Action(calls=tuple(Call("show_job", {"job_id": name}) for name in ids))
+    assert score(action, [{"tools": SEVERAL, "any_order": True}], NOW).exact is free
+    assert score(action, [{"tools": SEVERAL}], NOW).exact is fixed
+    assert not score(Action(calls=action.calls[:1]), [{"tools": SEVERAL, "any_order": True}], NOW).tool
 
 
 def test_other_tools_leave_arguments_unjudged() -> None:

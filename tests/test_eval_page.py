@@ -11,12 +11,16 @@ from typing import Any
 import pytest
 
 from assistant.loop.ladder import Rung
+from evals.intervals import Figure
+from evals.pressure import Curve, Step
 from evals.records import Record, ScoreRecord
 from evals.reporting.html import page
+from evals.reporting.pressure import page as curves_page
 from tests.browser import Browser
 from tests.report_bed import (
     SOME,
     invalid,
+    manifest,
     record,
     run_of,
     unreachable,
@@ -205,6 +209,31 @@ def test_nothing_sticks_out_on_a_telephone_and_the_filter_is_not_printed(browser
     browser.send("Emulation.setEmulatedMedia", media="print")
     assert browser.ask("getComputedStyle(document.querySelector('#filter')).display") == "none"
     browser.send("Emulation.setEmulatedMedia", media="")
+
+
+def step(value: float, valid: float | None, seconds: float | None) -> Step:
+    share = Figure(valid, None if valid is None else valid - 0.1, valid, 20)
+    time = Figure(seconds, seconds, None if seconds is None else 2 * seconds, 20)
+    return Step(value, 20, 0 if valid else 20, share, share, share, time, time, 100.0, 3.0)
+
+
+def test_the_curves_under_pressure_are_drawn_and_fit_a_telephone(browser: Browser, tmp_path: Path) -> None:
+    steps = (step(1, 1.0, 0.2), step(16, 0.8, 0.4), step(256, None, None))
+    found = [Curve("concurrency", steps), Curve("temperature", (step(0.0, 1.0, 0.1),))]
+    (tmp_path / "p.html").write_text(curves_page(found, manifest()), encoding="utf-8")
+    browser.asked.clear()
+    browser.complaints.clear()
+    browser.send("Emulation.setDeviceMetricsOverride", width=360, height=700, deviceScaleFactor=1, mobile=True)
+    browser.open(tmp_path / "p.html", "")
+    assert browser.ask("document.documentElement.scrollWidth") == 360 and not browser.complaints
+    browser.send("Emulation.clearDeviceMetricsOverride")
+    height = "[...document.querySelectorAll('#concurrency svg:first-of-type .dot-1')].map(d => +d.getAttribute('cy'))"
+    valid, latency = browser.ask(height)[:2], browser.ask(height)[2:]
+    assert valid[0] < valid[1] and latency[0] > latency[1], "validity falls, latency rises; no dot where none answered"
+    assert browser.ask("document.querySelectorAll('section').length") == 2
+    assert "not answered" in browser.ask("document.body.innerText") and "nan" not in browser.ask(
+        "document.body.innerHTML"
+    )
 
 
 @pytest.mark.parametrize(

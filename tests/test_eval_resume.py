@@ -153,7 +153,7 @@ def test_a_killed_run_is_taken_up(tmp_path: Path, sent: signal.Signals, code: in
         words = ["run", str(cases), "--model", server.url, "--out", str(out), "--concurrency", "2"]
         with server.lock:  # no request is answered before the victim is known
             victims.append(subprocess.Popen([sys.executable, "-c", KILLED, *words], stderr=subprocess.PIPE, text=True))
-        _, told = victims[0].communicate(timeout=120)
+        _, told = victims[0].communicate(timeout=280)
         assert victims[0].returncode == code and "Traceback" not in told
         assert (f"sask eval resume {out}" in told) == (sent is signal.SIGINT)
     kept = {record.key for record in read_run(out).scored}

@@ -13,6 +13,7 @@ import pytest
 
 from evals import lint_cases, state
 from evals.cases import cluster_files, read_all, read_case
+from evals.records import read_manifest
 from evals.scorers import expected_calls
 from tests.chat_server import Reply, chat_server
 from tests.eval_runs import by_id, run, without_settings, write_cases
@@ -160,6 +161,7 @@ def test_an_assistant_that_does_right_leaves_the_cluster_as_it_should_be(sandbox
     with chat_server(answering(rightly=True)) as server:
         done = run(server, cases, tmp_path / "out")
     assert done.exit_code == 0, done.output
+    assert re.fullmatch(r"\d+\.\d+\.\d+", read_manifest(tmp_path / "out").slurm)
     right = by_id(tmp_path / "out")
     assert {name: right[name].transcript[-1]["content"] for name in CASES} == dict.fromkeys(CASES, "as it should be")
     assert all(record.score.end_state and record.score.exact for record in right.values()), right

@@ -18,7 +18,7 @@ from mcp import Client, StdioServerParameters, types
 from mcp.client.streamable_http import streamable_http_client
 
 from assistant.doors import mcp as door
-from assistant.doors.mcp import LOCAL, address, is_local, read_token
+from assistant.doors.listening import LOCAL, address, is_local, read_secret
 from assistant.errors import AssistantError
 from tests.mcp_bed import MODES, YES, Person, document
 from tests.shell import SASK, Shell, queue
@@ -177,14 +177,14 @@ def test_without_the_sdk_the_remedy_is_said(monkeypatch: pytest.MonkeyPatch) -> 
     [("8765", (LOCAL, 8765)), (":0", (LOCAL, 0)), ("host:80", ("host", 80)), ("[::1]:80", ("::1", 80))],
 )
 def test_an_address_is_read(text: str, place: tuple[str, int]) -> None:
-    assert address(text) == place
+    assert address(text, "--http", 1) == place
     assert is_local(place[0]) is (place[0] != "host")
 
 
 @pytest.mark.parametrize("text", ["", "host", "host:", ":65536", ":-1", ":²", "http://host"])
 def test_an_address_without_a_port_is_refused(text: str) -> None:
     with pytest.raises(AssistantError, match="no port"):
-        address(text)
+        address(text, "--http", 1)
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_a_token_file_that_is_no_secret_is_refused(tmp_path: Path, text: str, mo
     file.write_text(text)
     file.chmod(mode)
     with pytest.raises(AssistantError, match=why) as refused:
-        read_token(file)
+        read_secret(file, "token")
     assert TOKEN not in str(refused.value)
 
 

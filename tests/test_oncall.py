@@ -9,8 +9,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from assistant.doors.oncall.rules import Rules
 from assistant.ledger import later
 from assistant.ledger.reading import show
+from assistant.ledger.shelf import Shelf
 from tests.oncall_bed import Bed, alert, metric, posted
 from tools.slurm.errors import SlurmUnreachable
 
@@ -195,3 +197,32 @@ def test_health_and_readiness(bed: Bed, http: httpx.Client) -> None:
     assert answer.status_code == 503
     assert "worker has ended" in answer.json()["wrong"][0]
     assert http.get("/healthz").status_code == 200
+
+
+def test_a_restart_forgets_no_incident(tmp_path: Path) -> None:
+    first = Bed(tmp_path)
+    drain(first, "gpu-node01", "Kill task failed")
+    with first.served() as http:
+        posted(http, DRAINED)
+        first.wait_for(1)
+    waits = Bed(tmp_path, rules=Rules(group_seconds=600, cache_seconds=600))
+    with waits.served() as http:
+        assert posted(http, DRAINED) == {"alerts": 1, "repeated": 1}
+        assert posted(http, alert("DiskFull", node="gpu-node02")) == {"alerts": 1, "new": 1}
+    last = Bed(tmp_path)
+    with last.served() as http:
+        assert posted(http, alert("SlurmNodeDrained", "resolved", node="gpu-node01")) == {"alerts": 1, "resolved": 1}
+        last.wait_for(2)
+    found = {post.kind: (post, thread) for post, thread in last.outlet.posts}
+    assert "gpu-node02" in found["opened"][0].title
+    [opened] = [post for post, _ in first.outlet.posts]
+    assert found["resolved"][0].incident == opened.incident
+    assert found["resolved"][1] == f"thread-{opened.incident}"
+    assert [name for name, _ in Shelf(last.journal, "oncall").all().items()] == [found["opened"][0].incident]
+
+
+def test_an_incident_of_another_form_stops_nothing(bed: Bed) -> None:
+    Shelf(bed.journal, "oncall").put("abc", {"alerts": 3})
+    with bed.served() as http:
+        posted(http, DRAINED)
+        bed.wait_for(1)

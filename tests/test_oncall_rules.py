@@ -8,13 +8,12 @@ from typing import Any
 
 import pytest
 
-from assistant.doors.oncall.access import Access, read_secret
+from assistant.doors.oncall.access import Access
 from assistant.doors.oncall.alerts import Alert, Severity
 from assistant.doors.oncall.intake import MOST_KEPT, Intake
 from assistant.doors.oncall.rules import Rules
 from assistant.doors.oncall.runbooks import load
-from assistant.doors.oncall.service import address
-from assistant.errors import ConfigError, RequestRefused
+from assistant.errors import ConfigError
 
 NOON = datetime(2026, 11, 21, 12, 0).timestamp()
 NIGHT = datetime(2026, 11, 21, 23, 30).timestamp()
@@ -155,31 +154,10 @@ def test_rules_are_read_and_mistakes_are_named(tmp_path: Path) -> None:
         assert said in f"{wrong.value.message} {wrong.value.remedy}"
 
 
-def test_secrets_come_from_files_of_one_reader(tmp_path: Path) -> None:
-    file = tmp_path / "token"
-    file.write_text(f"{KEY}\n")
-    file.chmod(0o640)
-    with pytest.raises(ConfigError, match="read by others"):
-        read_secret(file)
-    file.chmod(0o600)
-    assert read_secret(file) == KEY
+def test_secrets_are_not_shown() -> None:
     assert KEY not in repr(Access(KEY, KEY))
-    file.write_text("short")
-    with pytest.raises(ConfigError, match="at least 20"):
-        read_secret(file)
 
 
 def test_an_empty_token_or_key_lets_nobody_in() -> None:
     assert not Access("").by_token({"authorization": "Bearer "})
     assert not Access("").may_sign({"x-sask-timestamp": "1", "x-sask-signature": "sha256="}, 1)
-
-
-@pytest.mark.parametrize(("text", "place"), [("9096", ("127.0.0.1", 9096)), ("[::1]:0", ("::1", 0))])
-def test_addresses(text: str, place: tuple[str, int]) -> None:
-    assert address(text) == place
-
-
-@pytest.mark.parametrize("text", ["", "host", "host:http", "host:70000"])
-def test_bad_addresses(text: str) -> None:
-    with pytest.raises(RequestRefused, match="has no port"):
-        address(text)

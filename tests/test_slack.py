@@ -225,6 +225,24 @@ def test_a_restart_loses_no_question(bed: Bed) -> None:
     assert bed.performed() == ["submit"]
 
 
+def test_a_restart_forgets_no_conversation(bed: Bed) -> None:
+    job = bed.fake.submit_as("daemon", command="true")
+    thread = bed.slack.mention(ANN, f"show {job}")
+    bed.slack.answer("C1", thread)
+    other = bed.slack.mention(ANN, "hello, my password=hunter22")
+    bed.slack.answer("C1", other)
+    bed.stop()
+    bed.start()
+    bed.slack.mention(ANN, "and now?", thread=thread)
+    bed.slack.answer("C1", thread, 2)
+    bed.slack.mention(ANN, "and here?", thread=other)
+    bed.slack.answer("C1", other, 2)
+    assert bed.model.about[2:] == [f"job {job}", ""]
+    talk = bed.door.talks.of("C1", thread).conversation
+    assert [one["content"] for one in talk.messages[::2]] == [f"show {job}", "and now?"]
+    assert "hunter22" not in str(bed.door.talks.of("C1", other).conversation)
+
+
 def test_an_unknown_member_is_refused_alone(bed: Bed) -> None:
     bed.slack.mention(NOBODY, "submit train")
     assert "not known here as a user of Slurm" in bed.slack.whisper()

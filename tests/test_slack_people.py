@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 import pwd
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from assistant.config import Settings
 from assistant.doors.slack import acting
 from assistant.doors.slack.acting import AsUser, AtHome, become, environment_of
-from assistant.doors.slack.command import address, secrets_of
+from assistant.doors.slack.command import secrets_of
 from assistant.doors.slack.people import People, read
-from assistant.errors import AssistantError, ConfigError, RequestRefused
+from assistant.errors import AssistantError, ConfigError
+from tests.rest_server import Scripted, openapi, serving
 from tools.base import Call
+from tools.slurm.errors import SlurmError
 
 GOOD = {"team_id": "T1", "is_email_confirmed": True, "profile": {"email": "Ann@Example.org"}}
 ME = pwd.getpwuid(os.geteuid()).pw_name
@@ -123,16 +127,6 @@ def test_tokens_leave_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         secrets_of("SLACK_BOT_TOKEN", "SLACK_APP_TOKEN")
 
 
-def test_where_to_listen() -> None:
-    assert [address("3000"), address("0.0.0.0:80"), address("[::1]:80")] == [
-        ("127.0.0.1", 3000),
-        ("0.0.0.0", 80),
-        ("::1", 80),
-    ]
-    with pytest.raises(RequestRefused, match="has no port"):
-        address("host")
-
-
 class Ledger:
     def __init__(self) -> None:
         self.calls: tuple[Call, ...] = ()
@@ -167,3 +161,20 @@ def test_a_script_that_the_person_may_not_read_is_not_read_for_them(tmp_path: Pa
         sent(script=str(script))
     script.chmod(0o644)
     assert sent(script=str(script))["script"] == str(script)
+
+
+def test_through_slurmrestd_each_request_carries_that_users_name_and_token() -> None:
+    with serving(Scripted({"GET /openapi/v3": openapi("slurm/v0.0.40")})) as rest:
+        for user in ("daemon", "bin"):
+            settings = Settings(backend="rest", slurmrestd_url=rest.url, slurm_jwt_command="printf token-of-{user}")
+            with suppress(SlurmError):
+                acting.backend(user, settings).nodes()
+    assert {(one.user, one.token) for one in rest.asked if one.user} == {
+        ("daemon", "token-of-daemon"),
+        ("bin", "token-of-bin"),
+    }
+
+
+def test_slurms_commands_run_as_that_user_on_the_cluster_of_the_settings() -> None:
+    way: Any = acting.backend("daemon", Settings(backend="cli", slurm_conf=Path("alpha.conf")))
+    assert (way._runner.user, way._runner._given["SLURM_CONF"]) == ("daemon", "alpha.conf")

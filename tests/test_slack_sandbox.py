@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from assistant.config import Settings
 from assistant.doors.slack.acting import AsUser, context, executors
 from assistant.ledger.approval import AskLater
 from assistant.ledger.carry import Ledger
@@ -26,8 +27,9 @@ USER = "daemon" if os.geteuid() == 0 else ME
 
 class RealBed(Bed):
     def executor(self, user: str) -> LedgerExecutor:
-        base = LedgerExecutor(Ledger(context(ME), self.journal, AskLater(), self.policy, Retry(first_wait=0)))
-        return executors(base)(user)
+        mine = context(ME, Settings())
+        base = LedgerExecutor(Ledger(mine, self.journal, AskLater(), self.policy, Retry(first_wait=0)))
+        return executors(base, Settings())(user)
 
 
 @pytest.fixture

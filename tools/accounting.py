@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from tools.base import Arguments, ReadTool, ToolContext, ToolResult
+from tools.case import under
 from tools.limits import Limit, of_association, of_qos
 from tools.names import check_names, require
 from tools.slurm.errors import AccountingUnavailable, InvalidRequest
@@ -152,7 +153,8 @@ def _limits(
     rows: Sequence[Association], names: Sequence[str], user: str, args: ShowLimitsArguments, ctx: ToolContext
 ) -> list[Limit]:
     jobs: Sequence[Job] = ctx.backend.queue(JobQuery())
-    found = [limit for row in rows for limit in of_association(row, jobs)]
+    every = ctx.backend.associations() if rows else ()
+    found = [limit for row in rows for limit in of_association(row, jobs, under(row.account, every))]
     for qos in ctx.backend.qos():
         if qos.name in names:
             held = [job for job in jobs if job.qos == qos.name]

@@ -64,6 +64,7 @@ def changed(job: Job, change: dict[str, Any]) -> Job:
         time_limit=change.get("seconds", job.time_limit),
         partition=change.get("partition", job.partition),
         qos=change.get("qos", job.qos),
+        account=change.get("account", job.account),
     )
 
 

@@ -147,6 +147,9 @@ class Tool(ABC):
     Arguments: ClassVar[type[Arguments]]
     examples: ClassVar[tuple[tuple[str, dict[str, Any]], ...]]
     """(words, arguments) pairs: they stand in ``sask tools`` and in the README."""
+    origin: ClassVar[str] = "slurm"
+    grounded: ClassVar[bool] = True
+    """Whether its arguments are facts of the cluster, which must have been said."""
 
     @classmethod
     def schema(cls) -> dict[str, Any]:
@@ -162,6 +165,16 @@ class ReadTool(Tool):
     @abstractmethod
     def run(self, args: Any, ctx: ToolContext) -> ToolResult:
         """Answer from the cluster; raises ``SlurmError``."""
+
+
+class OutsideTool(ReadTool):
+    """Of something else than Slurm. Where its effect is ``write``, it runs once a person has approved ``command``."""
+
+    grounded = False
+
+    @abstractmethod
+    def command(self, arguments: dict[str, Any]) -> str:
+        """What would run, for a person to read."""
 
 
 class WriteTool(Tool):

@@ -11,8 +11,8 @@ from typing import Any
 from tools.base import ToolContext
 from tools.capacity import in_partition, offered, type_of
 from tools.limits import Limit, of_association, of_partition, of_qos
-from tools.slurm.errors import AccountingUnavailable
-from tools.slurm.models import Association, Job, JobQuery, Node, Partition, Qos
+from tools.slurm.errors import AccountingUnavailable, SlurmError, SlurmUnreachable
+from tools.slurm.models import Association, Job, JobQuery, Node, Partition, Qos, Share
 from tools.views import Row, clock, said
 
 
@@ -111,10 +111,17 @@ class Case:
                 if one.qos == qos.name:
                     held = [other for other in others if other.partition == one.name]
                     found += of_qos(qos, held, job.user, job.account, f"partition {one.name} (QoS {qos.name})")
+        line = lineage(job.account, self._associations)
         for row in self._associations:
-            if row.account == job.account and row.user in ("", job.user) and row.partition in ("", job.partition):
-                found += of_association(row, others)
+            own = row.account == job.account and row.user in ("", job.user) and row.partition in ("", job.partition)
+            if own or (row.account in line and not row.user):
+                minutes = self._minutes(row) if "GrpTRESMins" in row.limits else {}
+                found += of_association(row, others, under(row.account, self._associations), minutes)
         return found
+
+    def _minutes(self, row: Association) -> dict[str, str]:
+        """What is used of a budget of minutes: sshare alone knows, for it decays."""
+        return next((one.minutes for one in self.shares if (one.account, one.user) == (row.account, row.user)), {})
 
     @cached_property
     def _qos(self) -> list[Qos]:
@@ -125,6 +132,16 @@ class Case:
         return self.ctx.backend.associations()
 
     @cached_property
+    def shares(self) -> list[Share]:
+        """The job's account, its parents and all their users in fair share; [] where Slurm counts none."""
+        try:
+            return self.ctx.backend.shares(lineage(self.job.account, self._associations)) if self.job.account else []
+        except SlurmUnreachable:
+            raise
+        except SlurmError:  # priority/basic, or no accounting
+            return []
+
+    @cached_property
     def own_qos(self) -> list[str]:
         """Every QoS that the job's owner may use in the job's account; [] where accounting does not tell."""
         try:
@@ -132,6 +149,14 @@ class Case:
         except AccountingUnavailable:
             return []
         return sorted({name for row in rows for name in row.qos})
+
+    @cached_property
+    def own_accounts(self) -> list[str]:
+        """Every account of the job's owner; [] where accounting does not tell."""
+        try:
+            return sorted({row.account for row in self._associations if row.user == self.job.user})
+        except AccountingUnavailable:
+            return []
 
     def suits(self, node: Node) -> bool:
         """Whether the node has the job's GPU type and features at all, busy or not."""
@@ -146,3 +171,19 @@ def has_features(node: Node, constraint: str) -> bool:
     if not constraint or any(char in constraint for char in "[]()*:"):
         return True
     return any(set(part.split("&")) <= set(node.features) for part in constraint.replace(",", "&").split("|"))
+
+
+def lineage(account: str, associations: Sequence[Association]) -> list[str]:
+    """The account and the accounts above it, nearest first: the limits of each hold for it (resource_limits.html)."""
+    parents = {row.account: row.parent for row in associations if not row.user}
+    line: list[str] = []
+    while account and account not in line:
+        line.append(account)
+        account = parents.get(account, "")
+    return line
+
+
+def under(account: str, associations: Sequence[Association]) -> set[str]:
+    """The accounts below one."""
+    names = {row.account for row in associations if not row.user}
+    return {name for name in names if name != account and account in lineage(name, associations)}

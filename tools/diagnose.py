@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from tools import failed, pending
+from tools import failed, failed_many, pending
 from tools.base import Arguments, Item, Outcome, ReadTool, ToolContext, ToolResult
 from tools.picking import records_of
 from tools.slurm.models import Job
@@ -39,7 +39,7 @@ def diagnosis(records: list[Job], ctx: ToolContext) -> Row:
     bad = [job for job in records if job.state in ENDED - {"COMPLETED"}]
     waiting = [job for job in records if job.state in ("PENDING", "CONFIGURING")]
     if len(bad) > 1:
-        data = failed.explain_many(bad, ctx)
+        data = failed_many.explain_many(bad, ctx)
     elif bad or not waiting:
         data = failed.explain((bad or _lively(records))[0], ctx)
     else:

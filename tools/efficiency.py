@@ -9,12 +9,16 @@ from tools.views import Row, memory_text, said
 
 _SHORT = 60
 """Seconds below which a job says nothing about what it needs."""
+_MOST_STEPS = 5
 _LITTLE = 0.3
 _NEARLY_ALL = 0.9
 
 
 def efficiency(job: Job, steps: Sequence[Step]) -> Row:
-    """``{"cpu_percent", "max_rss", "mem", "mem_percent", "time_percent", "hints"}``, of each only what is known."""
+    """``{"cpu_percent", "max_rss", "mem", "mem_percent", "time_percent", "hints", "steps"}``, only what is known.
+
+    ``steps``: ``{"step", "cpu_percent", "max_rss", "mem_percent"}``, the longest first, where there were several.
+    """
     cpu, memory, time = _cpu(job, steps), _memory(job, steps), _time(job)
     peak = max((step.max_rss_mb or 0.0 for step in steps), default=0.0)
     return said(
@@ -25,6 +29,26 @@ def efficiency(job: Job, steps: Sequence[Step]) -> Row:
             "mem_percent": _percent(memory),
             "time_percent": _percent(time),
             "hints": _hints(job, cpu, memory, time, peak) if (job.elapsed or 0) >= _SHORT else [],
+            "steps": _rows(job, steps),
+        }
+    )
+
+
+def _rows(job: Job, steps: Sequence[Step]) -> list[Row]:
+    """Each step beside what it was given: its own CPUs, and the memory of a node."""
+    told = [step for step in steps if step.name != "extern" and (step.total_cpu or step.max_rss_mb)]
+    longest = sorted(told, key=lambda step: -(step.elapsed or 0))[:_MOST_STEPS]
+    return [_of_step(job, step) for step in longest] if len(told) > 1 else []
+
+
+def _of_step(job: Job, step: Step) -> Row:
+    held, peak = (step.elapsed or 0) * step.cpus, step.max_rss_mb or 0.0
+    return said(
+        {
+            "step": step.id.partition(".")[2] or step.id,
+            "cpu_percent": _percent((step.total_cpu or 0.0) / held) if held else None,
+            "max_rss": memory_text(peak) if peak else None,
+            "mem_percent": _percent(peak / job.mem_mb) if peak and job.mem_mb and job.mem_mb > 0 else None,
         }
     )
 

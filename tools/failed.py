@@ -18,7 +18,7 @@ from tools.ranklogs import Survey, both_ends, rank_logs, survey
 from tools.slurm.errors import AccountingUnavailable, InvalidRequest, UnknownJob, UnknownName
 from tools.slurm.hostlist import expand
 from tools.slurm.models import UNLIMITED, Job, Step
-from tools.views import Row, by_state, duration_text, job_detail, said, short, step_row, time_text
+from tools.views import Row, duration_text, job_detail, said, short, step_row, time_text
 
 _MOST_FINDINGS = 4
 _MOST_EVIDENCE = 4
@@ -200,43 +200,6 @@ def _changes(job: Job, label: str, steps: Sequence[Step], ctx: ToolContext) -> d
     if label in _MACHINE and job.node_list and len(expand(job.node_list)) <= 8:
         return {"exclude": job.node_list}
     return {} if label == "preempted" else None
-
-
-def groups(jobs: Sequence[Job]) -> list[list[Job]]:
-    """Array tasks that ended alike (state and exit code), the biggest group first."""
-    found: dict[tuple[str, str], list[Job]] = {}
-    for job in jobs:
-        found.setdefault((job.state, job.exit_code), []).append(job)
-    return sorted(found.values(), key=len, reverse=True)
-
-
-def explain_many(jobs: Sequence[Job], ctx: ToolContext) -> Row:
-    """An array's failed tasks by cause; of each group that ended alike two tasks' logs are read.
-
-    ``{"causes": [{"label", "tasks", "state", "exit_code", "example", "ids", "summary"}], …}`` and the whole
-    explanation of the first task of the biggest group.
-    """
-    causes: list[Row] = []
-    for group in groups(jobs)[:5]:
-        samples = [group[0], group[-1]] if len(group) > 1 else group
-        told = [read_logs(job, ctx).diagnosis for job in samples]
-        label = next((one.label for one in told if one.label != UNKNOWN), UNKNOWN)
-        same = len({one.label for one in told}) == 1
-        causes.append(
-            {
-                "label": label,
-                "tasks": sum(job.array_size for job in group),
-                "state": group[0].state,
-                "exit_code": group[0].exit_code,
-                "ids": [job.id for job in group[:6]],
-                **({} if same else {"also": [one.label for one in told]}),
-            }
-        )
-    data = explain(groups(jobs)[0][0], ctx)
-    parts = ", ".join(
-        f"{cause['tasks']} × {cause['state']} {cause['exit_code']} ({cause['label']})" for cause in causes
-    )
-    return {**data, "summary": f"{sum(by_state(jobs).values())} tasks failed: {parts}", "causes": causes}
 
 
 def _worth_telling(job: Job, diagnosis: Diagnosis) -> bool:

@@ -18,6 +18,8 @@ from tools.slurm.models import Job, JobQuery
 from tools.values import Count, JobId, Name, State, Text, Until, When
 from tools.views import MOST_ROWS, Row, bounded, by_state, clock, job_detail, job_row, ran, time_text, who
 
+_MORE = "narrow it by user, states, partition, name, node or a period"
+
 
 class ListJobsArguments(Arguments):
     user: Name | None = Field(None, description='"me" for the caller; absent means everybody')
@@ -47,11 +49,12 @@ class ListJobs(ReadTool):
         """``{"jobs": rows, "shown", "total", "by_state", "since"?, "notes"?, "more"?}``."""
         before = len(ctx.backend.commands())
         check_names(ctx.backend, partition=args.partition, qos=args.qos, account=args.account, node=args.node)
-        found = find_jobs(ctx.backend, _query(args, ctx), clock(ctx))
         most = min(args.limit or MOST_ROWS, MOST_ROWS)
-        rows = [job_row(job) for job in found.jobs[: args.limit]]
-        data = bounded(rows, "jobs", "narrow it by user, states, partition, name, node or a period", most=most)
-        data |= {"total": len(found.jobs), "by_state": by_state(found.jobs)}
+        found = find_jobs(ctx.backend, _query(args, ctx), clock(ctx), most)
+        data = bounded([job_row(job) for job in found.page.jobs], "jobs", _MORE)
+        data |= {"total": found.page.total, "by_state": found.page.by_state}
+        if data["shown"] < min(found.page.total, args.limit or found.page.total):
+            data["more"] = _MORE
         if found.since:
             data["since"] = time_text(found.since)
         if found.notes:
@@ -92,7 +95,7 @@ class ShowJob(ReadTool):
         records = records_of(args.job_id, ctx)
         data: Row = {"job": job_detail(_first(records))}
         if len(records) > 1:
-            data |= bounded([job_row(job) for job in records], "tasks", f"show_job {args.job_id}_TASK", characters=3000)
+            data |= bounded([job_row(job) for job in records], "tasks", f"show_job {args.job_id}_TASK", characters=1900)
             data["by_state"] = by_state(records)
         return ToolResult("ok", (Item(args.job_id, Outcome.OK),), data, ran(ctx, before))
 

@@ -6,8 +6,8 @@ What counts against which limit: resource_limits.html and sacctmgr(1), "SPECIFIC
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from tools.slurm.models import UNLIMITED, Association, Job, Partition, Qos
@@ -63,7 +63,9 @@ class Limit:
         """``QoS small allows 2 gres/gpu (GrpTRES); 2 are used (root 2); this job asks for 1``."""
         allowed, asked = amount(self.resource, self.allowed), amount(self.resource, self.need(job))
         verb = "asks at least" if self.name == "MinTRES" else "allows"
-        start = f"{self.scope} {verb} {allowed} {self.resource}{' a job' if self.per == 'job' else ''} ({self.name})"
+        what = f"minutes of {self.resource}" if self.name.endswith("Mins") else self.resource
+        each = " a node" if self.name == "MaxTRESPerNode" else " a job" if self.per == "job" else ""
+        start = f"{self.scope} {verb} {allowed} {what}{each} ({self.name})"
         if self.per == "group" and self.used is not None:
             holders = ", ".join(f"{user} {amount(self.resource, used)}" for user, used in self.by)
             start += f"; {amount(self.resource, self.used)} used" + (f" ({holders})" if holders else "")
@@ -97,17 +99,35 @@ def of_qos(qos: Qos, jobs: Sequence[Job], user: str, account: str, scope: str = 
     return found
 
 
-def of_association(row: Association, jobs: Sequence[Job]) -> list[Limit]:
-    """A user's own limits in an account, or (no user) those of the account as a whole."""
+def of_association(
+    row: Association, jobs: Sequence[Job], below: Collection[str] = (), minutes: Mapping[str, str] | None = None
+) -> list[Limit]:
+    """A user's own limits in an account, or (no user) those of the account as a whole.
+
+    ``below``: accounts under this one, whose jobs count too; ``minutes``: what sshare says is used of GrpTRESMins.
+    """
+    if not row.limits:
+        return []
+    accounts = {row.account, *below}
     held = [
         job
         for job in jobs
-        if job.account == row.account and row.user in ("", job.user) and row.partition in ("", job.partition)
+        if job.account in accounts and row.user in ("", job.user) and row.partition in ("", job.partition)
     ]
     scope = f"user {row.user} in account {row.account}" if row.user else f"account {row.account}"
     # On an account's own row, what is not for the group is only the default of its users.
     mine = {name: value for name, value in row.limits.items() if row.user or name.startswith("Grp")}
-    return [limit for name, value in mine.items() for limit in _limits(scope, name, value, held)]
+    found = [limit for name, value in mine.items() for limit in _limits(scope, name, value, held)]
+    return [_with_budget(limit, minutes) if minutes and limit.name == "GrpTRESMins" else limit for limit in found]
+
+
+def _with_budget(limit: Limit, minutes: Mapping[str, str]) -> Limit:
+    used = minutes.get(limit.resource)
+    return replace(limit, used=_amount_of(limit.resource, used)) if used else limit
+
+
+def _amount_of(resource: str, text: str) -> float:
+    return (mebibytes(text) if resource == "mem" else float(text)) or 0.0
 
 
 def of_partition(partition: Partition) -> list[Limit]:
@@ -151,8 +171,7 @@ def _limits(scope: str, name: str, value: str, jobs: Sequence[Job]) -> list[Limi
     """One sacctmgr value (``2``, ``cpu=16,gres/gpu=2``, ``04:00:00``) as limits; [] for flags and preemption."""
     if "TRES" in name:
         return [
-            _limit(scope, name, resource, (mebibytes(text) if resource == "mem" else float(text)) or 0.0, jobs)
-            for resource, text in pairs(value).items()
+            _limit(scope, name, resource, _amount_of(resource, text), jobs) for resource, text in pairs(value).items()
         ]
     if name in ("MaxWall", "GrpWall"):
         return [_limit(scope, name, "wall", float(seconds(value) or 0), jobs)]
@@ -168,8 +187,10 @@ def _limit(scope: str, name: str, resource: str, allowed: float, jobs: Sequence[
         return Limit(scope, name, resource, allowed)
     counts: Callable[[Job], bool] = lambda job: "Submit" in name or job.state in ("RUNNING", "SUSPENDED")  # noqa: E731
     by: Counter[str] = Counter()
+    several = len({job.account for job in jobs}) > 1 and scope.startswith("account")
     for job in jobs:
         if counts(job):
-            by[job.user] += needed(job, name, resource)  # type: ignore[assignment]
+            who = f"{job.user} in {job.account}" if several else job.user
+            by[who] += needed(job, name, resource)  # type: ignore[assignment]
     top = tuple((user, float(used)) for user, used in by.most_common(4) if used)
     return Limit(scope, name, resource, allowed, "group", float(sum(by.values())), top)

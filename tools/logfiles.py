@@ -73,12 +73,15 @@ def leader(backend: Backend, job: Job) -> Job:
     return backend.job(f"{root}+0")[0] if plus and number != "0" else job
 
 
-def log_paths(backend: Backend, job: Job) -> dict[Stream, Path]:
-    """Where the job's streams went. Raises ``NoLog`` where neither slurmctld nor accounting tells."""
+def log_paths(backend: Backend, job: Job, kept: Submitted | None = None) -> dict[Stream, Path]:
+    """Where the job's streams went. Raises ``NoLog`` where neither slurmctld nor accounting tells.
+
+    ``kept``: how the job's array was submitted, where that is known already.
+    """
     told: dict[Stream, str] = {"stdout": job.stdout, "stderr": job.stderr}
-    number = job.raw.get("JobId", "")
+    number = plain_number(job)
     if not all(told.values()) or not number:
-        kept = _kept(backend, job)
+        kept = kept or submission(backend, job)
         number = number or kept.id
         known: dict[Stream, str] = {"stdout": kept.stdout, "stderr": kept.stderr}
         told = {stream: told[stream] or known[stream] or submitted_name(kept, job, stream) for stream in told}
@@ -160,7 +163,13 @@ def _refusal(log: Log, error: OSError) -> NoLog:
     return NoLog("no_file", f"{log.path} cannot be read: {error.strerror}")
 
 
-def _kept(backend: Backend, job: Job) -> Submitted:
+def plain_number(job: Job) -> str:
+    """The number behind ``123_4`` (``%j`` in a file's name), by slurmctld or accounting; ``""`` where neither told."""
+    return job.raw.get("JobId") or job.raw.get("JobIDRaw") or ""
+
+
+def submission(backend: Backend, job: Job) -> Submitted:
+    """How it was submitted. Raises ``NoLog`` where accounting does not tell."""
     try:
         return backend.submitted(job.id)
     except (AccountingUnavailable, UnknownJob):

@@ -9,24 +9,23 @@ from datetime import datetime, timedelta
 
 from tools.slurm.backend import Backend
 from tools.slurm.errors import AccountingUnavailable
-from tools.slurm.models import Job, JobQuery
-from tools.views import ENDED
+from tools.slurm.models import Job, JobQuery, Page
+from tools.slurm.paging import ENDED, page_of
 
 LOOK_BACK = timedelta(days=7)
-_ORDER = ("RUNNING", "COMPLETING", "SUSPENDED", "CONFIGURING", "PENDING")
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Jobs in order: running, other live ones, pending by priority, ended from the latest on."""
+    """The first jobs in order: running, other live ones, pending by priority, ended from the latest on."""
 
-    jobs: list[Job]
+    page: Page
     since: datetime | None = None
     """Where the history begins; None when only the queue was read."""
     notes: tuple[str, ...] = ()
 
 
-def find_jobs(backend: Backend, query: JobQuery, now: datetime) -> Found:
+def find_jobs(backend: Backend, query: JobQuery, now: datetime, most: int) -> Found:
     """Jobs of the queue; with a past state or a period also of accounting.
 
     ``states`` are present states; a period holds the jobs that were in the system at some time in it. Accounting
@@ -35,7 +34,7 @@ def find_jobs(backend: Backend, query: JobQuery, now: datetime) -> Found:
     """
     past = query.since or query.until or any(state in ENDED for state in query.states)
     if not past:
-        return Found(_ordered(backend.queue(replace(query, since=None, until=None))))
+        return Found(backend.page(replace(query, since=None, until=None), most))
     since = query.since or (query.until or now) - LOOK_BACK
     remembered = backend.queue(replace(query, states=query.states or ("all",), since=None, until=None))
     known = [job for job in remembered if _within(job, since, query.until)]
@@ -43,8 +42,8 @@ def find_jobs(backend: Backend, query: JobQuery, now: datetime) -> Found:
         ended = _ended(backend, replace(query, since=since, until=query.until or now + timedelta(minutes=1)))
     except AccountingUnavailable as away:
         note = f"no accounting ({away.message}): only what slurmctld still remembers of ended jobs"
-        return Found(_ordered(known), since, (note,))
-    return Found(_ordered([*known, *_not_in(remembered, ended)]), since)
+        return Found(page_of(known, most), since, (note,))
+    return Found(page_of([*known, *_not_in(remembered, ended)], most), since)
 
 
 def same_job(one: str) -> str:
@@ -70,14 +69,3 @@ def _not_in(remembered: Iterable[Job], ended: Iterable[Job]) -> list[Job]:
     """A requeued job is live again, though accounting also has its earlier end."""
     known = {same_job(job.id) for job in remembered}
     return [job for job in {same_job(job.id): job for job in ended}.values() if same_job(job.id) not in known]
-
-
-def _ordered(jobs: Iterable[Job]) -> list[Job]:
-    def key(job: Job) -> tuple[int, float, tuple[int, ...]]:
-        numbers = tuple(int(part) for part in re.findall(r"\d+", job.id)[:2])
-        if job.state in ENDED:
-            return len(_ORDER) + 1, -(job.end_time.timestamp() if job.end_time else 0), numbers
-        place = _ORDER.index(job.state) if job.state in _ORDER else len(_ORDER)
-        return place, -float(job.priority or 0) if job.state == "PENDING" else 0.0, numbers
-
-    return sorted(jobs, key=key)

@@ -13,7 +13,7 @@ from tools.names import check_names, require
 from tools.slurm.models import JobQuery, Node
 from tools.status import World, overview
 from tools.values import GpuType, Name
-from tools.views import Row, bounded, by_state, job_row, memory_text, ran, said, short, time_text
+from tools.views import Row, bounded, job_row, memory_text, ran, said, short, time_text
 
 
 class ClusterStatusArguments(Arguments):
@@ -47,7 +47,7 @@ class ClusterStatus(ReadTool):
         data: Row = {"cluster": backend.cluster()}
         data |= said({"partition": args.partition, "gpu_type": args.gpu_type})
         data |= overview(World(nodes, partitions, args.gpu_type or ""))
-        data["jobs"] = by_state(backend.queue(JobQuery(partition=args.partition or "")))
+        data["jobs"] = backend.page(JobQuery(partition=args.partition or ""), 0).by_state
         return ToolResult("ok", data=data, commands=ran(ctx, before))
 
 
@@ -70,7 +70,7 @@ class ShowNode(ReadTool):
         node = one_node(args.node, ctx)
         data: Row = {"node": node_detail(node)}
         jobs = ctx.backend.queue(JobQuery(node=node.name, states=("RUNNING", "COMPLETING", "SUSPENDED")))
-        data |= bounded([job_row(job) for job in jobs], "jobs", f"list_jobs with node {node.name}", characters=3000)
+        data |= bounded([job_row(job) for job in jobs], "jobs", f"list_jobs with node {node.name}", characters=2000)
         return ToolResult("ok", (Item(node.name, Outcome.OK),), data, ran(ctx, before))
 
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 from tools.base import ToolContext
 from tools.case import Case, Why
-from tools.findings import explain_reason
+from tools.findings import Reason, explain_reason
 from tools.slurm.errors import SlurmError, SlurmUnreachable
-from tools.slurm.models import Estimate, Job
+from tools.slurm.models import Estimate, Job, Share
 from tools.views import Row, job_detail, said, time_text
 from tools.whatif import ROUGH, baseline, what_ifs
 from tools.why import CHECKS, jobs_ahead, licenses, limits, nodes, partitions, priority
@@ -56,8 +56,9 @@ def explain(job: Job, ctx: ToolContext) -> Row:
 def reasons(case: Case, refused: SlurmError | None) -> list[Why]:
     """The cause that Slurm names first, with numbers where there are; then the others that stand in the way too."""
     named, others = [], []
+    code = reason_word(case.job.reason)
     for pattern, check in CHECKS:
-        told = pattern.match(case.job.reason) is not None
+        told = pattern.match(case.job.reason) is not None or pattern.match(code) is not None
         for why in check(case):
             if told:
                 named.append(why)
@@ -91,7 +92,7 @@ def _in_slurms_words(case: Case, named: list[Why]) -> list[Why]:
             return []
         return [Why(code, known.meaning, known.action, known.who, (f"Reason={case.job.reason}",), known.never_runs)]
     if known and known.limit:
-        named.sort(key=lambda why: not (why.label.startswith(known.limit[:7]) and known.resource in why.summary))
+        named.sort(key=lambda why: _unlike(why, known))
     first = named[0]
     if known is None:
         return [replace(first, label=code or first.label), *named[1:]]
@@ -99,9 +100,18 @@ def _in_slurms_words(case: Case, named: list[Why]) -> list[Why]:
     return [replace(first, label=code, who=known.who, evidence=evidence), *named[1:]]
 
 
+def _unlike(why: Why, known: Reason) -> tuple[bool, bool]:
+    """How far a limit is from the one that Slurm's reason means: first by its name and resource, then by whose."""
+    other = not (why.label.startswith(known.limit[:7]) and known.resource in why.summary)
+    of_qos = " (QoS " in why.summary or why.summary.startswith("QoS ")
+    return other, of_qos != (known.scope == "qos")
+
+
 def reason_word(reason: str) -> str:
-    """``ReqNodeNotAvail`` of ``ReqNodeNotAvail,_UnavailableNodes:n1``; a long description is cut."""
-    return reason.split(",")[0].strip("() ")[:60]
+    """``ReqNodeNotAvail`` of ``ReqNodeNotAvail,_UnavailableNodes:n1``; the code behind a sentence, or its beginning."""
+    word = reason.split(",")[0].strip("() ")[:60]
+    known = explain_reason(reason)
+    return known.code if known and len(known.code) <= len(word) else word
 
 
 def expected(case: Case, usual: Estimate | None) -> Row:
@@ -125,7 +135,30 @@ def _priority(case: Case) -> Row:
         factors = {}
     ahead = jobs_ahead(case)
     parts = {name.lower(): round(value) for name, value in factors.items() if value and name != "PRIORITY"}
-    return said({"priority": case.job.priority, "factors": parts, "ahead": sum(job.array_size for job in ahead)})
+    row = {"priority": case.job.priority, "factors": parts, "ahead": sum(job.array_size for job in ahead)}
+    return said({**row, "fair_share": [_share(one) for one in case.shares if _is_own(one, case.job)]})
+
+
+def _is_own(share: Share, job: Job) -> bool:
+    """The job's user in its account, and the account with its parents; not the other users, nor the root of all."""
+    return (share.user, share.account) == (job.user, job.account) or (not share.user and share.account != "root")
+
+
+def _share(share: Share) -> Row:
+    """sshare's numbers: with a ``level`` below 1, it has had more than its share."""
+    return {
+        name: round(value, 4) if isinstance(value, float) else value
+        for name, value in said(
+            {
+                "account": share.account,
+                "user": share.user,
+                "norm_shares": share.norm_shares,
+                "effective_usage": share.effective_usage,
+                "level": share.level,
+                "fair_share": share.fair_share,
+            }
+        ).items()
+    }
 
 
 def _notes(data: Row) -> list[str]:

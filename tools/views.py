@@ -7,21 +7,22 @@ whole number and its unit (``64G``). What Slurm did not say is left out.
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
 from tools.base import ToolContext
 from tools.durations import slurm_duration
+from tools.slurm import paging
 from tools.slurm.models import UNLIMITED, Job, Step
 
 MOST_ROWS = 50
-MOST_CHARACTERS = 5200
+MOST_CHARACTERS = 3900
+"""Of JSON with many numbers, of which usual tokenizers make a token of 2.8 characters or more: with what stands around
+the rows no answer is above 1,500 tokens."""
+LONGEST_PATH = 300
 LONGEST_TEXT = 200
-ENDED = frozenset(
-    {"COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "PREEMPTED", "OUT_OF_MEMORY", "BOOT_FAIL", "DEADLINE"}
-)
+ENDED = paging.ENDED
 Row = dict[str, Any]
 
 
@@ -124,18 +125,18 @@ def job_detail(job: Job) -> Row:
             "exit_code": job.exit_code if job.state in ENDED else "",
             "priority": job.priority,
             "nice": job.nice or None,
-            "dependency": job.dependency,
+            "dependency": short(job.dependency),
             "array_size": job.array_size if job.array_size > 1 else None,
-            "constraint": job.constraint,
+            "constraint": short(job.constraint),
             "reservation": job.reservation,
-            "licenses": job.licenses,
+            "licenses": short(job.licenses),
             "exclusive": job.exclusive or None,
             "restarts": job.restarts or None,
             "command": short(job.command),
             "comment": short(job.comment),
-            "working_directory": job.working_directory,
-            "stdout": job.stdout,
-            "stderr": job.stderr if job.stderr != job.stdout else "",
+            "working_directory": short(job.working_directory, LONGEST_PATH),
+            "stdout": short(job.stdout, LONGEST_PATH),
+            "stderr": short(job.stderr, LONGEST_PATH) if job.stderr != job.stdout else "",
         }
         | more
     )
@@ -171,10 +172,7 @@ def bounded(
 
 def by_state(jobs: Iterable[Job]) -> dict[str, int]:
     """How many jobs (array tasks counted one by one) are in each state."""
-    counts: Counter[str] = Counter()
-    for job in jobs:
-        counts[job.state] += job.array_size
-    return dict(counts.most_common())
+    return paging.by_state((job.state, job.array_size) for job in jobs)
 
 
 def ran(ctx: ToolContext, before: int) -> tuple[str, ...]:

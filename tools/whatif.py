@@ -65,6 +65,7 @@ def wishes(case: Case) -> Iterator[Wish]:
     yield from _elsewhere(case)
     yield from _other_types(case)
     yield from _other_qos(case)
+    yield from _other_accounts(case)
     if case.job.exclusive:
         fields = {key: value for key, value in fields_of(case.job).items() if key != "exclusive"}
         yield Wish({"exclusive": False}, fields, {})
@@ -113,6 +114,14 @@ def _other_qos(case: Case) -> Iterator[Wish]:
     for name in case.own_qos:
         if name != case.job.qos:
             yield _wish(case, {"qos": name}, {"qos": name}, "update_job")
+
+
+def _other_accounts(case: Case) -> Iterator[Wish]:
+    """Where a limit of its account or of an account above it is in the way."""
+    if any(limit.breaks(case.job) and limit.scope.startswith(("account", "user")) for limit in case.limits):
+        for name in case.own_accounts:
+            if name != case.job.account:
+                yield _wish(case, {"account": name}, {"account": name}, "update_job")
 
 
 def _wish(case: Case, change: dict[str, Any], counted: dict[str, Any], tool: str) -> Wish:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 
 from tools.case import Case, Why
+from tools.limits import Limit
 from tools.merge import same_job
 from tools.needs import Need
 from tools.slurm.errors import UnknownJob
@@ -27,10 +28,28 @@ def limits(case: Case) -> list[Why]:
             continue
         if limit.name.find("Submit") < 0 and limit.breaks(case.job):
             never = limit.forbids(case.job)
-            fix = "ask for less, or for another QoS or account"
-            fix += "; no waiting helps" if never else "; it starts when jobs that count against this limit end"
-            found.append(Why(limit.name, limit.text(case.job), fix, "user", never=never))
+            found.append(Why(limit.name, limit.text(case.job), _fix_of(limit, never), "user", never=never))
     return found
+
+
+def _fix_of(limit: Limit, never: bool) -> str:
+    fix = "ask for less, or for another QoS or account"
+    if never:
+        return f"{fix}; no waiting helps"
+    if limit.name == "GrpTRESMins":
+        return "ask for a bigger budget, or use another account; what is used decays or is reset as the site has it"
+    return f"{fix}; it starts when jobs that count against this limit end"
+
+
+def membership(case: Case) -> list[Why]:
+    """An account or QoS that is gone, or that is not the user's any more."""
+    job, of_qos = case.job, case.job.reason == "InvalidQOS"
+    if not of_qos and job.reason != "InvalidAccount":
+        return []
+    kind, own, valid = ("QoS", job.qos, case.own_qos) if of_qos else ("account", job.account, case.own_accounts)
+    summary = f"its {kind} {own} may not be used by {job.user}" if own else f"its {kind} is gone"
+    fix = f"use one of {', '.join(valid[:10])}" if valid else f"ask for a {kind}"
+    return [Why(job.reason, summary, fix, "user", never=True)]
 
 
 def partitions(case: Case) -> list[Why]:
@@ -181,7 +200,7 @@ def array(case: Case) -> list[Why]:
 
 
 def reservation(case: Case) -> list[Why]:
-    if not case.job.reservation or not case.job.reason.startswith("Reservation"):
+    if not case.job.reservation or case.job.reason != "Reservation":
         return []
     summary = f"it waits for its reservation {case.job.reservation}"
     return [Why("Reservation", summary, "wait, or submit it without the reservation", "user")]
@@ -247,7 +266,8 @@ CHECKS: tuple[tuple[re.Pattern[str], Callable[[Case], list[Why]]], ...] = (
     (re.compile(r"Dependency"), dependency),
     (re.compile(r"BeginTime"), begin),
     (re.compile(r"Partition|AccountNotAllowed|QOSNotAllowed"), partitions),
-    (re.compile(r"QOS|Assoc|Max|InvalidQOS|InvalidAccount|AccountingPolicy"), limits),
+    (re.compile(r"Invalid(QOS|Account)"), membership),
+    (re.compile(r"QOS|Assoc|Max|AccountingPolicy"), limits),
     (re.compile(r"Licenses"), licenses),
     (re.compile(r"JobArrayTaskLimit"), array),
     (re.compile(r"Reservation"), reservation),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 from typer.core import TyperGroup
@@ -13,6 +14,8 @@ COMMANDS = frozenset(
 )  # fmt: skip
 OF_ONE_RUN = frozenset(("show", "resume", "undo", "export", "approve", "deny"))
 """They take one word: `sask show me the queue` is a request."""
+OF_ALL = ("--backend", "--cluster")
+"""Options of every command: they may stand anywhere."""
 COMPLETION = frozenset(("--install-completion", "--show-completion"))
 NOTHING_CHANGED = "interrupted; nothing was changed"
 
@@ -33,6 +36,26 @@ class Commands(TyperGroup):
 
 def with_ask(arguments: list[str]) -> list[str]:
     """`sask "words"` and `sask --yes "words"` mean `sask ask …`; help, completion and commands stay as they are."""
+    of_all, rest = _parted(arguments)
+    return [*of_all, *_with_ask(rest)]
+
+
+def _parted(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """The options of every command, which typer wants first, and the rest. What stands after ``--`` is left alone."""
+    of_all: list[str] = []
+    rest: list[str] = []
+    given = iter(arguments)
+    for argument in given:
+        if argument == "--":
+            return of_all, [*rest, argument, *given]
+        if argument.partition("=")[0] not in OF_ALL:
+            rest.append(argument)
+        else:
+            of_all += [argument] if "=" in argument else [argument, *itertools.islice(given, 1)]
+    return of_all, rest
+
+
+def _with_ask(arguments: list[str]) -> list[str]:
     first = next((a for a in arguments if not a.startswith("-") or a == "-"), None)
     words = [a for before, a in zip(["", *arguments], arguments, strict=False) if before != "--reason" and a[:1] != "-"]
     of_one_run = first in OF_ONE_RUN and len(words) <= 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -41,6 +42,16 @@ DryRun = Annotated[bool, typer.Option("--dry-run", "-n", help="show what would b
 Model = Annotated[
     str | None, typer.Option("--model", "-m", help="`embedded`, or the URL of an OpenAI-compatible server")
 ]
+
+
+@app.callback()
+def of_all(
+    backend: Annotated[
+        str | None, typer.Option(envvar="SASK_BACKEND", help="the way to Slurm: cli (its commands), rest, or auto")
+    ] = None,
+    cluster: Annotated[str | None, typer.Option(envvar="SASK_CLUSTER", help="one of the clusters in settings")] = None,
+) -> None:
+    os.environ.update({f"SASK_{name}": value for name, value in (("BACKEND", backend), ("CLUSTER", cluster)) if value})
 
 
 @app.command()

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import hmac
-import os
 import signal
 import socket
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.util import find_spec
-from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from assistant.doors.listening import MAKE_SECRET, address, listen, read_secret, tell
 from assistant.errors import ConfigError, RequestRefused
 
 if TYPE_CHECKING:
@@ -20,8 +19,8 @@ if TYPE_CHECKING:
     from mcp.server.auth.provider import AccessToken
     from starlette.applications import Starlette
 
-LOCAL = "127.0.0.1"
-SHORTEST_TOKEN = 20
+    from assistant.ledger.execute import LedgerExecutor
+
 _CLOSING_SECONDS = 5
 
 
@@ -33,14 +32,14 @@ def serve(http: str | None, token_file: Path | None) -> None:
 
     if http is None and token_file is not None:
         raise RequestRefused("--token-file is for --http only", "standard input needs no token")
-    place = None if http is None else address(http)
+    place = None if http is None else address(http, "--http", 8765)
     token = "" if place is None else read_token(token_file)
     server = _server()
     try:
         if place is None:
             anyio.run(_on_stdio, server)
         else:
-            anyio.run(_on_http, server, _listening(*place), place[0], token)
+            anyio.run(_on_http, server, listen(*place, "--http"), place[0], token)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("the server has ended; `sask runs` lists what was asked of it") from None
 
@@ -50,47 +49,25 @@ def _server() -> Server[Any]:
     from assistant.doors.mcp_desk import Desk
     from assistant.doors.mcp_server import build
     from assistant.ledger.approval import AskLater
+    from tools.slurm.rest import user_of
+    from tools.slurm.shared import Manners
 
-    settings = app.load()
+    settings, manners = app.load(), Manners()
     base = app.executor(settings, AskLater())
     instruments = app.instruments(settings)
-    desk = Desk(lambda: replace(base, ledger=replace(base.ledger, context=app.context(instruments))))
-    return build(desk, base.ledger.policy.approval_minutes)
 
+    def executor() -> LedgerExecutor:
+        slurm = app.backend(settings)
+        return app.served(base, manners, slurm, user_of(slurm, app.current_user()), instruments)
 
-def address(text: str) -> tuple[str, int]:
-    """``(host, port)`` of ``HOST:PORT``, ``:PORT`` or ``PORT``; this machine alone unless a host is named."""
-    host, _, port = text.strip().rpartition(":")
-    if not (port.isascii() and port.isdigit() and int(port) < 65536):
-        raise RequestRefused(f"--http {text!r} has no port", f"write --http {LOCAL}:8765, or --http 8765")
-    return host.strip("[]") or LOCAL, int(port)
+    return build(Desk(executor), base.ledger.policy.approval_minutes)
 
 
 def read_token(path: Path | None) -> str:
-    """The token in a file that nobody else can read. Raises ConfigError; never shows what is in it."""
-    make = "(umask 077; openssl rand -hex 32 > FILE)"
+    """Raises ConfigError; never shows what is in it."""
     if path is None:
-        raise ConfigError("--http needs --token-file: whoever reaches the port acts as you", f"make one: {make}")
-    try:
-        with path.expanduser().open(encoding="utf-8") as file:
-            open_to_others = os.fstat(file.fileno()).st_mode & 0o077
-            token = file.read(4096).strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"the token file {path} cannot be read: {error}", f"make one: {make}") from None
-    if open_to_others:
-        raise ConfigError(f"the token file {path} can be read by others", f"chmod 600 {path}")
-    if len(token) < SHORTEST_TOKEN or not token.isascii() or not token.isprintable() or " " in token:
-        what = f"one word of at least {SHORTEST_TOKEN} plain characters"
-        raise ConfigError(f"the token file {path} does not hold {what}", f"make one: {make}")
-    return token
-
-
-def _listening(host: str, port: int) -> socket.socket:
-    try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family)
-    except OSError as error:
-        raise ConfigError(f"nothing can listen at {host}:{port}: {error.strerror}", "choose another --http") from None
+        raise ConfigError("--http needs --token-file: whoever reaches the port acts as you", MAKE_SECRET)
+    return read_secret(path, "token")
 
 
 async def _on_stdio(server: Server[Any]) -> None:
@@ -107,10 +84,7 @@ async def _on_stdio(server: Server[Any]) -> None:
 async def _on_http(server: Server[Any], listening: socket.socket, host: str, token: str) -> None:
     import uvicorn
 
-    shown = f"[{host}]" if ":" in host else host
-    print(f"sask: MCP at http://{shown}:{listening.getsockname()[1]}/mcp", file=sys.stderr, flush=True)
-    if not is_local(host):
-        print("sask: it speaks plain HTTP, the token with it: put TLS in front", file=sys.stderr, flush=True)
+    tell("MCP", host, listening, "/mcp")
     config = uvicorn.Config(
         web(server, host, token),
         log_level="warning",
@@ -119,13 +93,6 @@ async def _on_http(server: Server[Any], listening: socket.socket, host: str, tok
         timeout_graceful_shutdown=_CLOSING_SECONDS,
     )
     await uvicorn.Server(config).serve(sockets=[listening])
-
-
-def is_local(host: str) -> bool:
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def web(server: Server[Any], host: str, token: str) -> Starlette:

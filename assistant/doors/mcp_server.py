@@ -21,7 +21,7 @@ from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
 from mcp.types import INVALID_PARAMS
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
-from assistant.doors import mcp_things, mcp_words
+from assistant.doors import mcp_prompts, mcp_things, mcp_words
 from assistant.doors.mcp_desk import Answer, Desk, Waiting
 from assistant.errors import AssistantError, RequestRefused
 from tools import BY_NAME, TOOLS
@@ -82,6 +82,12 @@ class Handlers:
             raise mcp_things.unreadable(params.uri, error.message) from error
         return mcp_things.contents(params.uri, thing, answer.done.result)
 
+    async def list_prompts(self, ctx: Context, params: types.PaginatedRequestParams | None) -> types.ListPromptsResult:
+        return types.ListPromptsResult(prompts=mcp_prompts.listed())
+
+    async def get_prompt(self, ctx: Context, params: types.GetPromptRequestParams) -> types.GetPromptResult:
+        return mcp_prompts.filled(params.name, dict(params.arguments or {}))
+
     async def _confirmed(self, ctx: Context, token: Any, call: Call) -> Answer:
         if not isinstance(token, str):
             raise RequestRefused(f"confirm is {type(token).__name__}, not a text", "give the token of the preview")
@@ -136,6 +142,8 @@ def build(desk: Desk, minutes: float) -> Server[Any]:
         on_list_resources=handlers.list_resources,
         on_list_resource_templates=handlers.list_templates,
         on_read_resource=handlers.read_resource,
+        on_list_prompts=handlers.list_prompts,
+        on_get_prompt=handlers.get_prompt,
     )
     security = RequestStateSecurity(keys=[desk.key], ttl=60 * minutes)
     server.middleware.append(RequestStateBoundary(security, default_audience=server.name))

@@ -7,10 +7,13 @@ import sys
 import time
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from assistant.doors.words import checked, open_lines, readable
 from assistant.errors import AssistantError, RequestRefused
+
+if TYPE_CHECKING:
+    from tools.base import Tool
 
 
 def one(request: str, *, user: str, is_admin: bool, now: str | None, as_json: bool, model: str | None) -> None:
@@ -105,22 +108,28 @@ def _moment(text: str | None) -> datetime | None:
 
 
 def tools(*, as_json: bool) -> None:
-    from tools import TOOLS
+    """Slurm's own and those of the MCP servers in the settings; what is left out of these is said on standard error."""
+    from assistant.config import load
+    from assistant.foreign.offered import offered
 
+    found = offered(load(), lambda level, text: print(f"sask: {text}", file=sys.stderr))
     if as_json:
-        rows = [
-            {
-                "name": tool.name,
-                "effect": str(tool.effect),
-                "description": tool.description,
-                "schema": tool.schema(),
-                "examples": [{"request": words, "arguments": arguments} for words, arguments in tool.examples],
-            }
-            for tool in TOOLS
-        ]
-        print(json.dumps(rows, ensure_ascii=False))
+        print(json.dumps([_described(tool) for tool in found.values()], ensure_ascii=False))
         return
-    for tool in TOOLS:
-        print(f"{tool.name} ({tool.effect}): {tool.description}")
+    for tool in found.values():
+        origin = "" if tool.origin == "slurm" else f", {tool.origin}"
+        print(f"{tool.name} ({tool.effect}{origin}): {tool.description}")
         print(f"    {', '.join(tool.schema()['properties'])}")
-        print(f'    sask "{tool.examples[0][0]}"')
+        for words, _ in tool.examples[:1]:
+            print(f'    sask "{words}"')
+
+
+def _described(tool: Tool) -> dict[str, Any]:
+    return {
+        "name": tool.name,
+        "effect": str(tool.effect),
+        "origin": tool.origin,
+        "description": tool.description,
+        "schema": tool.schema(),
+        "examples": [{"request": words, "arguments": arguments} for words, arguments in tool.examples],
+    }

@@ -186,7 +186,7 @@ def show_preview(preview: Preview, out: Console) -> None:
     """All that is needed to say yes or no."""
     from tools import BY_NAME
 
-    effect = BY_NAME[preview.tool].effect
+    is_admin = preview.tool in BY_NAME and BY_NAME[preview.tool].effect is Effect.ADMIN
     out.print(f"{preview.tool} {json.dumps(preview.arguments, ensure_ascii=False)}", style="bold")
     for command in preview.commands:
         out.print(f"  $ {command}", style="cyan")
@@ -202,7 +202,7 @@ def show_preview(preview: Preview, out: Console) -> None:
         out.print(f"  note: {note}", style="yellow")
     for text in preview.undo:
         out.print(f"  undo: {text}", style="dim")
-    if effect is Effect.ADMIN:
+    if is_admin:
         out.print("  this changes the cluster for everybody", style="yellow")
     if preview.must_ask:
         out.print(f"  {preview.must_ask}", style="yellow")

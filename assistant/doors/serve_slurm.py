@@ -11,11 +11,18 @@ from assistant.doors.serving import interrupted
 from assistant.serving import cluster
 from assistant.serving.cluster import Registered
 from assistant.serving.vllm import Order
-from tools.slurm.cli import CliBackend
+from tools.slurm.backend import Backend
+
+
+def configured() -> Backend:
+    """The way to Slurm that the settings name. Raises ConfigError, InvalidRequest."""
+    from assistant import app
+
+    return app.backend(app.load())
 
 
 def start(order: Order, partition: str | None, *, dry_run: bool, as_json: bool) -> None:
-    backend, name = CliBackend(), order.profile.name
+    backend, name = configured(), order.profile.name
     if order.profile.engine == "vllm":
         order = replace(order, tp=cluster.gpus(order.profile, order))
     wanted = cluster.operation(order, partition)
@@ -33,13 +40,13 @@ def start(order: Order, partition: str | None, *, dry_run: bool, as_json: bool) 
 
 
 def status(name: str, as_json: bool) -> None:
-    found, state = cluster.status(CliBackend(), name)
+    found, state = cluster.status(configured(), name)
     _say(found, state, name, as_json)
     sys.exit(0 if state == "RUNNING" else 4)
 
 
 def stop(name: str, as_json: bool) -> None:
-    job = cluster.stop(CliBackend(), name)
+    job = cluster.stop(configured(), name)
     if as_json:
         print_json({"stopped": bool(job), "job": job})
     else:

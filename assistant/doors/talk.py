@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from assistant.clusters import addressed
 from assistant.doors.failing import NO_SLURM, out_of_reach
 from assistant.doors.render import (
     as_document,
@@ -78,7 +79,7 @@ def ask(request: str, *, yes: bool, later: bool, dry_run: bool, as_json: bool, m
     from assistant import app
 
     request = checked(request)
-    settings = app.load(model=model)
+    request, settings = addressed(request, app.load(model=model))
     readable(request, settings.model)
     with spinner("starting") as say:
         agent = app.agent(settings, approver(yes, later), dry_run=dry_run, say=say)

@@ -28,7 +28,11 @@ def no_progress(call: Call, item: Item, done: int, total: int) -> None:
 
 @dataclass(frozen=True)
 class Ledger:
-    """What carrying out needs; ``context`` gives the cluster, the caller and the clock anew for each call."""
+    """What carrying out needs; ``context`` gives the cluster, the caller and the clock anew for each call.
+
+    ``reads`` does so for tools that only read, where answers may be shared; a change is planned, previewed and looked
+    up with ``context`` alone.
+    """
 
     context: Callable[[], ToolContext]
     journal: Journal
@@ -36,6 +40,10 @@ class Ledger:
     policy: Policy = field(default_factory=Policy)
     retry: Retry = field(default_factory=Retry)
     progress: Progress = no_progress
+    reads: Callable[[], ToolContext] | None = None
+
+    def looking(self) -> ToolContext:
+        return (self.reads or self.context)()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pydantic import ValidationError
 
-from assistant.ledger.carry import Ledger, Place, Stopped, clean, failed, planned, preview_of, write
+from assistant.ledger.approval import Preview, digest_of
+from assistant.ledger.carry import Ledger, Place, Stopped, ask, clean, failed, planned, preview_of, write
 from assistant.ledger.done import Done
-from assistant.ledger.policy import refuse
+from assistant.ledger.policy import must_ask, refuse
 from assistant.ledger.reading import calls_of
 from assistant.ledger.reconcile import base_id
 from assistant.ledger.redact import redact, redacted
 from assistant.ledger.refs import references, resolved
 from tools import BY_NAME
-from tools.base import Call, Item, Outcome, ReadTool, Tool, ToolResult, WriteTool, status_of
+from tools.base import Call, Effect, Item, Outcome, OutsideTool, Plan, ReadTool, Tool, ToolResult, WriteTool, status_of
 from tools.slurm.backend import Backend
 from tools.slurm.errors import PermissionRefused, SlurmError
 
@@ -43,7 +44,7 @@ class LedgerExecutor:
         """Carry calls out in order. Slurm's errors become outcomes; raises JournalError, Interrupted."""
         if self.dry_run:
             return run, self._rehearse(calls)
-        ctx, journal = self.ledger.context(), self.ledger.journal
+        ctx, journal = self.ledger.looking(), self.ledger.journal
         warned = bool(run) and any(self._reads(row.tool) for row in calls_of(journal, run))
         run, first = journal.begin(request, ctx.caller, cluster_of(ctx.backend), calls, run)
         done: list[Done] = []
@@ -76,11 +77,14 @@ class LedgerExecutor:
         if (tool := self.tools.get(call.tool)) is None:
             return self._close(call, place, _not_a_tool(call, self.tools))
         try:
-            if why := refuse(call, self.ledger.context().caller, self.ledger.policy, self.tools):
+            ctx = self.ledger.looking() if tool.effect is Effect.READ else self.ledger.context()
+            if why := refuse(call, ctx.caller, self.ledger.policy, self.tools):
                 raise PermissionRefused(why)
             if isinstance(tool, WriteTool):
                 return write(self.ledger, tool, call, place)
             assert isinstance(tool, ReadTool)
+            if isinstance(tool, OutsideTool) and (item := self._not_approved(tool, call, place)):
+                return self._close(call, place, ToolResult(status_of([item]), (item,)))
             return self._read(tool, call, place)
         except ValidationError as error:
             return self._close(call, place, _invalid(call, error))
@@ -108,8 +112,29 @@ class LedgerExecutor:
         self.ledger.journal.open_call(place.run, place.seq)
         return self._close(call, place, self._ask(tool, call))
 
-    def _ask(self, tool: ReadTool, call: Call) -> ToolResult:
+    def _not_approved(self, tool: OutsideTool, call: Call, place: Place) -> Item | None:
+        """None where nothing is changed, or a person has said yes to this very call. Raises ValidationError."""
+        if tool.effect is Effect.READ:
+            return None
         ctx = self.ledger.context()
+        tool.Arguments.model_validate(call.arguments, context={"now": ctx.now})
+        plan, commands = Plan(()), (tool.command(call.arguments),)
+        preview = Preview(
+            tool=call.tool,
+            arguments=redacted(call.arguments),
+            commands=tuple(map(redact, commands)),
+            blast=plan.blast,
+            notes=("it changes something outside Slurm, which cannot be undone from here",),
+            digest=digest_of(call, plan, commands),
+            must_ask=must_ask(self.ledger.policy, plan.blast, ctx.caller, place.after_reading),
+            run=place.run,
+            user=ctx.caller.user,
+        )
+        refusal = ask(self.ledger, place, preview, lambda: preview.digest)
+        return refusal and replace(refusal, id=call.tool)
+
+    def _ask(self, tool: ReadTool, call: Call) -> ToolResult:
+        ctx = self.ledger.looking()
         args = tool.Arguments.model_validate(call.arguments, context={"now": ctx.now})
         result = self.ledger.retry.read(lambda: tool.run(args, ctx))
         items, commands = tuple(map(clean, result.items)), tuple(map(redact, result.commands))
@@ -140,6 +165,10 @@ class LedgerExecutor:
         tool, ctx = self.tools[call.tool], self.ledger.context()
         if why := refuse(call, ctx.caller, self.ledger.policy, self.tools):
             raise PermissionRefused(why)
+        if isinstance(tool, OutsideTool) and tool.effect is not Effect.READ:
+            tool.Arguments.model_validate(call.arguments, context={"now": ctx.now})
+            item = Item(call.tool, Outcome.DENIED, DRY_RUN, "dry_run")
+            return Done(call, ToolResult("denied", (item,)), commands=(redact(tool.command(call.arguments)),))
         if isinstance(tool, ReadTool):
             result = self._ask(tool, call)
             return Done(call, result, commands=result.commands)

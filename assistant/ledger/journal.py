@@ -157,6 +157,11 @@ class Journal:
                 raise JournalError(f"call {seq} of run {run} was begun", f"`sask show {run}`")
             db.execute(delete(items).where(*mine))
 
+    def amend(self, run: str, seq: int, arguments: dict[str, Any]) -> None:
+        """Other arguments for a call of which nothing was ever sent; it is to be planned afresh."""
+        self.forget(run, seq)
+        self._call(run, seq, arguments=redacted(arguments))
+
     def reopen(self, entry: Entry) -> None:
         """An operation that is known not to have happened may be tried again, under the same key."""
         with self.store.transaction() as db:

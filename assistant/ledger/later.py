@@ -13,16 +13,19 @@ from sqlalchemy import Row, select
 
 from assistant.errors import JournalError, RequestRefused
 from assistant.ledger.approval import AskLater, Preview
+from assistant.ledger.carry import Place
 from assistant.ledger.done import Done
 from assistant.ledger.execute import LedgerExecutor
 from assistant.ledger.journal import Journal
 from assistant.ledger.policy import may_approve, needs_two
 from assistant.ledger.reading import calls_of, entries_of, find_run, iso
+from assistant.ledger.redact import has_hidden
 from assistant.ledger.resume import check_cluster, resume
 from assistant.ledger.schema import approvals, runs
 from tools.base import Blast, Call, Caller, Item, Outcome, ToolContext, ToolResult, status_of
 
 Answered = tuple[str, tuple[Done, ...]]
+_WITHDRAWN = "withdrawn: asked anew with other arguments"
 
 
 def pending(journal: Journal) -> list[dict[str, Any]]:
@@ -91,6 +94,54 @@ def deny(executor: LedgerExecutor, approval: str, reason: str = "") -> Answered:
         )
     finally:
         journal.release(run.id)
+
+
+def editable(executor: LedgerExecutor, approval: str) -> Row[Any]:
+    """The open question, for somebody who may ask it otherwise. Raises JournalError, RequestRefused, SlurmError.
+
+    Whoever edits asks for it: a job stays its owner's to submit, and an operator's edit is the operator's request.
+    """
+    caller = executor.ledger.context().caller
+    row, run = _open(executor, approval, executor.ledger.context())
+    own, tool = run.user == caller.user, row.preview["tool"]
+    if not own and not may_approve(caller, run.user, row.preview["blast"]["users"]):
+        raise RequestRefused(f"{caller.user} may not edit what {run.user} asked for", "an operator of Slurm may")
+    if not own and tool == "submit_job":
+        raise RequestRefused(f"the job would be {run.user}'s, so only {run.user} may edit it", "approve or deny it")
+    if has_hidden(row.preview["arguments"]):
+        raise RequestRefused("a secret was taken out of it, so it cannot be edited", "deny it and ask anew")
+    if any(entry.intended for entry in entries_of(executor.ledger.journal, run.id).get(row.seq, [])):
+        raise RequestRefused("a part of it was carried out already", f"`sask show {run.id}` says which")
+    return row
+
+
+def amend(executor: LedgerExecutor, approval: str, arguments: dict[str, Any]) -> Answered:
+    """Withdraw the question and ask it anew with other arguments: the run it is in now, and the call.
+
+    The new plan is made first, so that what cannot be done leaves the old question as it is. Raises as ``editable``.
+    """
+    row, ledger = editable(executor, approval), executor.ledger
+    journal, user = ledger.journal, ledger.context().caller.user
+    call, run = Call(row.preview["tool"], arguments), find_run(journal, row.run)
+    _check_plan(executor, call)
+    if run.user != user:
+        deny(executor, row.id, _WITHDRAWN)
+        return executor.run(run.request, (call,))
+    journal.claim(run.id)
+    try:
+        _answer(journal, row, approved=False, by=user, reason=_WITHDRAWN)
+        journal.amend(run.id, row.seq, arguments)
+        return run.id, (executor.carry(call, Place(run.id, row.seq)),)
+    finally:
+        journal.release(run.id)
+
+
+def _check_plan(executor: LedgerExecutor, call: Call) -> None:
+    """Raises RequestRefused where nothing would come of the call, with what speaks against it."""
+    _, (done,) = replace(executor, dry_run=True).run("", (call,))
+    if not any(item.code == "dry_run" for item in done.result.items):
+        why = "; ".join(dict.fromkeys(item.message for item in done.result.items if item.message))
+        raise RequestRefused(why or "nothing would be done", "what was asked before still waits for its yes")
 
 
 def _denied(journal: Journal, row: Row[Any], why: str) -> Done:

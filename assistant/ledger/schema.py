@@ -1,7 +1,7 @@
 """The journal's tables and their migrations, in SQLAlchemy Core: the same on SQLite and PostgreSQL.
 
-runs ─< calls ─< items, and approvals and events beside them. Times are seconds since the epoch, so that neither a
-time zone nor a change of it touches them.
+runs ─< calls ─< items, and approvals and events beside them; what doors keep stands apart. Times are seconds since the
+epoch, so that neither a time zone nor a change of it touches them.
 """
 
 from __future__ import annotations
@@ -124,6 +124,16 @@ events = Table(
     Column("detail", JSON, nullable=False),
 )
 
+kept = Table(
+    "kept",
+    metadata,
+    Column("shelf", String(40), primary_key=True),
+    Column("name", String(200), primary_key=True),
+    Column("at", Double, nullable=False),
+    Column("value", JSON, nullable=False),
+)
+"""What a door remembers across a restart: see :mod:`assistant.ledger.shelf`."""
+
 Migration = Callable[[Connection], None]
 
 
@@ -131,7 +141,11 @@ def _first(connection: Connection) -> None:
     metadata.create_all(connection)
 
 
-MIGRATIONS: tuple[Migration, ...] = (_first,)
+def _shelves(connection: Connection) -> None:
+    kept.create(connection, checkfirst=True)  # a new journal has it already
+
+
+MIGRATIONS: tuple[Migration, ...] = (_first, _shelves)
 """Oldest first; the number of a migration is the schema version that it leads to. Never edit one that was released."""
 
 

@@ -63,6 +63,9 @@ def narrow(
     narrowed = {}
     for name, tool in tools.items():
         schema = tool.schema()
+        if not tool.grounded:
+            narrowed[name] = schema
+            continue
         properties = {
             argument: spec
             for argument, raw in schema["properties"].items()

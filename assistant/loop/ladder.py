@@ -13,7 +13,6 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from jsonschema import Draft202012Validator
 from pydantic import ValidationError
 
 from assistant.loop.action import Action, action_schema, merged, raw_calls
@@ -60,7 +59,8 @@ def climb(text: str, tools: Mapping[str, Tool], said: Said, *, grounded: bool = 
     if pairs is None:
         return Climb(action=Action(ask=data.get("ask", ""), reply=data.get("reply", "")), raw=text)
     calls = tuple(Call(name, arguments) for name, arguments in pairs)
-    if grounded and (found := [v for call in calls for v in ungrounded(call, said)]):
+    facts = [call for call in calls if grounded and tools[call.tool].grounded]
+    if found := [v for call in facts for v in ungrounded(call, said)]:
         banned = frozenset((v.tool, v.argument) for v in found)
         return Climb(failed=Rung.GROUNDED, error="; ".join(map(str, found)), banned=banned, raw=text)
     return _semantic(complete(calls, said) if copies else calls, tools, said.now, text)
@@ -68,6 +68,8 @@ def climb(text: str, tools: Mapping[str, Tool], said: Said, *, grounded: bool = 
 
 def _schema_error(data: Any, tools: Mapping[str, Tool]) -> str:
     """The first thing that is wrong, with the valid names; empty when all is well."""
+    from jsonschema import Draft202012Validator
+
     for name, arguments in raw_calls(data) or []:
         if not isinstance(name, str) or name not in tools:
             return f"unknown tool {name!r}; valid: {', '.join(tools)}"

@@ -73,7 +73,7 @@ def plan(order: Order) -> Plan:
     memory = checks.memory(profile, order.quant, gpus, tp=tp, context=context, measured_gb=measured_gb) if gpus else []
     told = (gpu_check, *memory, checks.vllm(profile), weights_check, checks.port(order.host, order.port))
     done = replace(order, tp=tp, context=context, model_path=folder)
-    return Plan(done, _command(done), _env(done), told)
+    return Plan(done, command(done), _env(done), told)
 
 
 def _context(order: Order) -> int:
@@ -94,7 +94,8 @@ def _tp(order: Order, count: int, gb: float, context: int, measured_gb: float | 
     return usable[-1]
 
 
-def _command(order: Order) -> tuple[str, ...]:
+def command(order: Order) -> tuple[str, ...]:
+    """What is typed for an order in which ``tp`` and ``context`` are chosen."""
     profile, quant, settings = order.profile, order.quant, order.profile.vllm
     assert settings is not None and profile.context is not None
     plugin = str(order.model_path / settings.plugin) if order.model_path and settings.plugin else settings.plugin

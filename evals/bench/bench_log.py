@@ -1,12 +1,13 @@
 """Log diagnosis at size: seconds and memory for a log of one gigabyte, as ratios to merely reading it.
 
-`python -m evals.bench.bench_log [MEGABYTES]` writes a log of a training run with its first cause in the middle and
-a storm of echoes at the end, then prints seconds, the ratio to reading the file once, and the peak memory.
+`python -m evals.bench.bench_log [MEGABYTES] [--json]` writes a log of a training run with its first cause in the
+middle and a storm of echoes at the end, then prints seconds, the ratio to reading the file once, and the peak memory.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
 import time
 from dataclasses import dataclass
@@ -70,11 +71,17 @@ def main(arguments: list[str] | None = None) -> None:
     """Print one line of figures."""
     parser = argparse.ArgumentParser(prog="python -m evals.bench.bench_log", description="Bench the log analysers.")
     parser.add_argument("megabytes", nargs="?", type=int, default=1000, help="size of the log (default: 1000)")
-    megabytes = parser.parse_args(arguments).megabytes
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    options = parser.parse_args(arguments)
+    megabytes = options.megabytes
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "job.log"
         write_log(path, megabytes)
         found = measure(path)
+    if options.json:
+        figures = {"ratio": found.seconds / found.reading, "seconds": found.seconds, "peak_mib": found.peak_mib}
+        print(json.dumps({"megabytes": megabytes, **figures, "label": found.diagnosis.label}))
+        return
     print(
         f"{megabytes} MB: {found.seconds:.2f} s ({found.seconds / found.reading:.1f} × reading it), "
         f"peak {found.peak_mib:.0f} MiB, first cause {found.diagnosis.label}"

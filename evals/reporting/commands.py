@@ -36,19 +36,22 @@ def report(
     against: Annotated[Path | None, typer.Option(metavar="DIR", help="the run to compare with, in Markdown")] = None,
     tolerance: Tolerance = 0.02,
 ) -> None:
-    """Write a run's report: a page, Markdown, JSON, a log for inspect_ai."""
-    with _told():
+    """Write a run's report: a page, Markdown, JSON, a log for inspect_ai; of `sask eval pressure`, page and JSON."""
+    with told():
+        if _is_pressure(directory):
+            write_pressure(directory, html, json)
+            return
         run = _read(directory)
         if not (html or markdown or json or inspect):
             html = directory / PAGE
         if html:
-            _write(html, _page(run))
+            write(html, _page(run))
         if markdown:
-            _write(markdown, _summary(run, against, tolerance))
+            write(markdown, _summary(run, against, tolerance))
         if json:
-            _write(json, _document(run))
+            write(json, _document(run))
         if inspect:
-            _write(inspect, _log(run))
+            write(inspect, _log(run))
 
 
 def compare(
@@ -63,7 +66,7 @@ def compare(
     from evals.reporting.compare import compare as compare_runs
     from evals.reporting.terminal import show_comparison
 
-    with _told():
+    with told():
         found = compare_runs(_read(a), _read(b))
     if json:
         print_json(as_document(found, tolerance))
@@ -84,12 +87,39 @@ def matrix(
     from evals.reporting.markdown import matrix_table
     from evals.reporting.matrix import matrix as rows_of
 
-    with _told():
+    with told():
         rows = rows_of([_read(directory) for directory in directories])
     if json:
         print_json([asdict(row) for row in rows])
     else:
         print(matrix_table(rows), end="")
+
+
+def _is_pressure(directory: Path) -> bool:
+    from evals.pressure import is_pressure
+
+    return is_pressure(directory)
+
+
+def write_pressure(directory: Path, html: Path | None = None, json: Path | None = None) -> None:
+    """The table on standard output, unless JSON goes there; the page, and the JSON if a file is named."""
+    from json import dumps
+
+    from evals.pressure import curves, first_manifest
+    from evals.reporting.pressure import as_document, page, table
+    from evals.store import RunError
+
+    try:
+        found = curves(directory)
+        told = first_manifest(directory)
+    except ValueError as error:
+        raise RunError(str(error), "measure that step again: `sask eval pressure`") from error
+    if str(json) != "-":
+        print("\n".join(table(found)))
+    if json:
+        write(json, dumps(as_document(found), indent=1) + "\n")
+    if html or not json:
+        write(html or directory / PAGE, page(found, told))
 
 
 def _page(run: Run) -> str:
@@ -133,7 +163,7 @@ def _read(directory: Path) -> Run:
         raise RunError(str(error), "give the directory that `sask eval run --out` wrote") from error
 
 
-def _write(path: Path, text: str) -> None:
+def write(path: Path, text: str) -> None:
     """To a file, whose name is told on standard error, or to standard output."""
     from evals.store import RunError
 
@@ -148,7 +178,7 @@ def _write(path: Path, text: str) -> None:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def told() -> Iterator[None]:
     """Errors that a person can meet, in words and with their exit code."""
     from assistant.doors.failing import explain
     from assistant.errors import AssistantError

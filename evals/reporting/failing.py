@@ -18,12 +18,12 @@ LONGEST = 6_000
 RUNGS = {
     "http": "HTTP answered", "present": "answer present", "json": "JSON parses", "schema": "schema holds",
     "grounded": "grounded", "semantic": "values make sense", "tool": "right tool", "exact": "right arguments",
-    "end_state": "right end state",
+    "end_state": "right end state", "mentions": "says what it must",
 }  # fmt: skip
 FELL = {
     "http": "no HTTP answer", "present": "empty answer", "json": "no JSON", "schema": "schema broken",
     "grounded": "not grounded", "semantic": "senseless value", "tool": "wrong tool", "exact": "wrong arguments",
-    "end_state": "wrong end state",
+    "end_state": "wrong end state", "mentions": "leaves out what it must say",
 }  # fmt: skip
 """The rungs in words: as they stand, and as they break."""
 
@@ -78,10 +78,12 @@ def failing(run: Run) -> list[Failing]:
 def fell_at(record: Record) -> str:
     """The first rung that does not hold after repair; empty where all is right."""
     score = record.score
-    if score is None or (score.exact and score.end_state is not False and not score.forbidden):
+    if score is None:
         return ""
-    rung = next((str(rung) for rung, holds in record.rungs_last.items() if not holds), "")
-    return rung or ("tool" if not score.tool else "exact" if not score.exact else "end_state")
+    judged = {"tool": score.tool, "exact": score.exact and not score.forbidden, "end_state": score.end_state}
+    judged["mentions"] = score.mentions
+    fell = next((name for name, holds in judged.items() if holds is False), "")
+    return next((str(rung) for rung, holds in record.rungs_last.items() if fell and not holds), fell)
 
 
 def _failing(record: Record) -> Failing:

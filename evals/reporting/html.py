@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
-from assistant.loop.ladder import Rung
 from evals import metrics
 from evals.intervals import Figure
 from evals.metrics import RungFigure
@@ -42,25 +41,30 @@ class Stage:
 
 def page(run: Run) -> str:
     """The whole document."""
+    script = _source("page.js")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    found = failing(run)
+    return render(
+        "page.html.j2",
+        **_head(run),
+        **_figures(run),
+        failing=found,
+        filters=_filters(found),
+        words=FELL,
+        script=script,
+        script_hash=f"sha256-{digest}",
+    )
+
+
+def render(template: str, **values: Any) -> str:
+    """A template of this package with the common style; every value is text, never markup."""
     from jinja2 import Environment, FunctionLoader, StrictUndefined
 
     environment = Environment(
         loader=FunctionLoader(_source), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"percent": wording.percent, "seconds": wording.seconds, "size": wording.size}
-    script = _source("page.js")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    found = failing(run)
-    return environment.get_template("page.html.j2").render(
-        **_head(run),
-        **_figures(run),
-        failing=found,
-        filters=_filters(found),
-        words=FELL,
-        style=_source("page.css"),
-        script=script,
-        script_hash=f"sha256-{digest}",
-    )
+    return environment.get_template(template).render(style=_source("page.css"), **values)
 
 
 def _source(name: str) -> str:
@@ -126,6 +130,8 @@ def tiles(run: Run) -> list[Tile]:
     ]
     if head["end_state"].cases:
         found.insert(2, Tile("right end state", head["end_state"], "Slurm ended as the case wants"))
+    if head["mentions"].cases:
+        found.append(Tile("says what it must", head["mentions"], "the person is told what the case names"))
     repeated = [(name, figure) for name, figure in metrics.passes(run.records).items() if "^" in name]
     if repeated:
         found.append(Tile(repeated[-1][0], repeated[-1][1], f"exact in all {repeated[-1][0][5:]} repeats"))
@@ -161,7 +167,7 @@ def _fall(before: Figure, here: Figure) -> str:
 
 
 def _filters(found: list[Failing]) -> dict[str, list[tuple[str, int]]]:
-    order = [*map(str, Rung), "tool", "exact", "end_state"]
+    order = list(RUNGS)
     fell = dict(counted(one.rung for one in found))
     return {
         "category": counted(one.record.category for one in found),

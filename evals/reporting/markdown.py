@@ -18,7 +18,7 @@ MOST = 10
 
 HEAD = {
     "exact": "exact call", "tool": "right tool", "end_state": "right end state", "valid": "valid JSON at once",
-    "accepted": "accepted after repair", "forbidden": "forbidden effect",
+    "accepted": "accepted after repair", "mentions": "says what it must", "forbidden": "forbidden effect",
 }  # fmt: skip
 
 

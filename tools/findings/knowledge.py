@@ -174,10 +174,11 @@ def explain_reason(code: str) -> Reason | None:
     """The reason behind a code as squeue prints it ("Resources", "QOSMaxCpuPerUserLimit",
     "ReqNodeNotAvail, UnavailableNodes:n1"); None for one that nobody documents."""
     word = code.strip().strip("()").split(",")[0].strip()
-    known = load_reasons().get(code.strip(" ()").replace(" ", "_")) or load_reasons().get(word)
+    whole, data = code.strip(" (").replace(" ", "_"), _read("reasons.toml")
+    told = next((one["code"] for one in data["sentence"] if re.match(one["pattern"], whole)), whole.rstrip(")"))
+    known = load_reasons().get(told) or load_reasons().get(word)
     if known:
         return known
-    data = _read("reasons.toml")
     for family in data["family"]:
         if found := re.match(family["pattern"], word):
             return _of_family(word, family, found.groupdict(), data)

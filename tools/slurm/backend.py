@@ -7,7 +7,20 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
-from tools.slurm.models import Association, Estimate, Job, JobQuery, Node, Partition, Qos, Step, Submitted, Usage
+from tools.slurm.models import (
+    Association,
+    Estimate,
+    Job,
+    JobQuery,
+    Node,
+    Page,
+    Partition,
+    Qos,
+    Share,
+    Step,
+    Submitted,
+    Usage,
+)
 
 Verb = Literal["submit", "cancel", "hold", "release", "requeue", "suspend", "resume", "update_job", "update_node"]
 
@@ -41,6 +54,11 @@ class Backend(Protocol):
     def cluster(self) -> str: ...
 
     def queue(self, query: JobQuery) -> list[Job]: ...
+    def page(self, query: JobQuery, most: int) -> Page:
+        """As :meth:`queue`, but only the first ``most`` jobs in the order of :mod:`tools.slurm.paging`: cheap for any
+        number of jobs."""
+        ...
+
     def history(self, query: JobQuery) -> list[Job]:
         """Finished and running jobs from accounting; raises ``AccountingUnavailable`` where there is none."""
         ...
@@ -58,6 +76,10 @@ class Backend(Protocol):
     def partitions(self) -> list[Partition]: ...
     def qos(self) -> list[Qos]: ...
     def associations(self, user: str = "", account: str = "") -> list[Association]: ...
+    def shares(self, accounts: Sequence[str]) -> list[Share]:
+        """How these accounts and their users stand in fair share, from slurmctld (sshare(1))."""
+        ...
+
     def usage(
         self, group_by: str, start: datetime, end: datetime, user: str = "", account: str = ""
     ) -> list[Usage]: ...

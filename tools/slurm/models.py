@@ -160,6 +160,21 @@ class Association:
 
 
 @dataclass(frozen=True, slots=True)
+class Share:
+    """How an association stands in fair-share scheduling now (sshare(1)); ``user`` is empty on an account's own row."""
+
+    account: str
+    user: str = ""
+    norm_shares: float | None = None
+    effective_usage: float | None = None
+    fair_share: float | None = None
+    level: float | None = None
+    """Norm Shares / Effectv Usage: below 1 it has had more than its share."""
+    minutes: dict[str, str] = field(default_factory=dict)
+    """GrpTRESRaw: minutes of each resource that count against ``GrpTRESMins``, memory as MiB minutes."""
+
+
+@dataclass(frozen=True, slots=True)
 class Usage:
     """One row of a usage report: what one user, account or partition consumed."""
 
@@ -177,6 +192,17 @@ class Estimate:
     start_time: datetime | None
     nodes: str = ""
     reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The first jobs of a list in order, each with what a list shows of it, and the numbers of the whole list."""
+
+    jobs: tuple[Job, ...]
+    total: int
+    """Records: an array's tasks that Slurm tells as one are one."""
+    by_state: dict[str, int]
+    """Jobs in each state, array tasks counted one by one, the most first."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,33 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from assistant.errors import ConfigError
-
-SHORTEST = 20
 FRESH_SECONDS = 300
 """A signature is good for as long, either way: clocks differ, and what was caught on the way must not serve later."""
-_MAKE = "make one: (umask 077; openssl rand -hex 32 > FILE)"
-
-
-def read_secret(path: Path) -> str:
-    """The one word in a file of mode 600. Raises ConfigError; never shows what is in it."""
-    try:
-        with path.expanduser().open(encoding="utf-8") as file:
-            open_to_others = os.fstat(file.fileno()).st_mode & 0o077
-            secret = file.read(4096).strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"the secret file {path} cannot be read: {error}", _MAKE) from None
-    if open_to_others:
-        raise ConfigError(f"the secret file {path} can be read by others", f"chmod 600 {path}")
-    if len(secret) < SHORTEST or not secret.isascii() or not secret.isprintable() or " " in secret:
-        raise ConfigError(f"the secret file {path} does not hold one word of at least {SHORTEST} characters", _MAKE)
-    return secret
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ def command(
     rules: Annotated[Path | None, typer.Option(help="rules (TOML): outlet, quiet hours, budget, Slurm's rate")] = None,
 ) -> None:
     """Answer alerts: diagnose what Alertmanager or Slurm's triggers send, post it, leave changes for `sask approve`."""
+    from assistant.doors.listening import address
     from assistant.doors.oncall.rules import Rules
-    from assistant.doors.oncall.service import Place, address, serve
+    from assistant.doors.oncall.service import Place, serve
 
-    serve(Place(*address(listen), token_file, hmac_file), Rules.read(rules) if rules else Rules())
+    serve(Place(*address(listen, "--listen", 9096), token_file, hmac_file), Rules.read(rules) if rules else Rules())

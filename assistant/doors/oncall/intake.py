@@ -72,11 +72,14 @@ class Intake:
     _closing: list[Incident] = field(default_factory=list)
     _known: OrderedDict[str, Incident] = field(default_factory=OrderedDict)
     _posts: deque[float] = field(default_factory=deque)
+    changes: int = 0
+    """Counts up whenever something may have changed."""
 
     def take(self, alerts: Iterable[Alert], now: float) -> Taken:
         """Count each alert as new, folded (into an incident that waits), repeated, resolved or unknown."""
         taken: Taken = Counter()
         with self._lock:
+            self.changes += 1
             for alert in alerts:
                 taken[self._firing(alert, now) if alert.firing else self._resolved(alert, now)] += 1
             while len(self._known) > MOST_OPEN:
@@ -120,6 +123,7 @@ class Intake:
                 one.posted = one not in gone
             closed = [one for one in self._closing if not quiet or one.severity == "critical"]
             self._closing = [one for one in self._closing if one not in closed]
+            self.changes += bool(gone or opened or closed)
             held = self._why_held([one for one in ripe if one not in opened], quiet)
         return Due(tuple(opened), tuple(closed), tuple(gone), held)
 
@@ -142,6 +146,22 @@ class Intake:
         if quiet:
             return f"held back in the quiet hours {self.rules.quiet_hours}: {names}"
         return f"held back, the budget of {self.rules.posts_per_hour} posts an hour is spent: {names}"
+
+    def live(self) -> list[Incident]:
+        """Every incident that is not over."""
+        with self._lock:
+            firing = [one for one in self._known.values() if one.firing]
+            return list({one.id: one for one in (*self._gathering.values(), *self._closing, *firing)}.values())
+
+    def restore(self, incidents: Iterable[Incident]) -> None:
+        """Take up incidents of an earlier process, each where it was."""
+        with self._lock:
+            for one in incidents:
+                self._known.update(dict.fromkeys(one.firing, one))
+                if not one.posted:
+                    self._gathering.setdefault(one.runbook.name, one)
+                elif one.resolved:
+                    self._closing.append(one)
 
     def counts(self) -> dict[str, int]:
         """``{"firing": alerts, "waiting": incidents that were not posted yet}``."""

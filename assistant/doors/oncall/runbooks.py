@@ -21,7 +21,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from fnmatch import fnmatchcase
-from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,11 +28,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from assistant.doors.oncall.alerts import Alert
 from assistant.errors import ConfigError
+from prompts import parted, runbooks
 from tools import BY_NAME
 from tools.base import Call, Effect
 
 SECTIONS = ("First steps", "Why", "Handoff")
-_FENCE = "+++"
 _SAMPLE = {"$node": "node01", "$job": "1"}
 
 
@@ -93,14 +92,13 @@ class Runbook:
 
 def load(folder: Path | None = None) -> tuple[Runbook, ...]:
     """The shipped runbooks and the site's own, which win where they have the same name. Raises ConfigError."""
-    shipped = files("prompts") / "runbooks"
-    texts = {entry.name: entry.read_text(encoding="utf-8") for entry in shipped.iterdir() if entry.name.endswith(".md")}
+    texts = runbooks()
     if folder:
         try:
-            texts |= {path.name: path.read_text(encoding="utf-8") for path in sorted(folder.expanduser().glob("*.md"))}
+            texts |= {path.stem: path.read_text(encoding="utf-8") for path in sorted(folder.expanduser().glob("*.md"))}
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"a runbook in {folder} cannot be read: {error}", "mend it or take it away") from None
-    return tuple(parse(name.removesuffix(".md"), text) for name, text in sorted(texts.items()))
+    return tuple(parse(name, text) for name, text in sorted(texts.items()))
 
 
 def choose(runbooks: Iterable[Runbook], alert: Alert) -> Runbook:
@@ -110,13 +108,13 @@ def choose(runbooks: Iterable[Runbook], alert: Alert) -> Runbook:
 
 def parse(name: str, text: str) -> Runbook:
     """Raises ConfigError with the file, what is wrong, and what is valid."""
-    head, _, rest = text.removeprefix(f"{_FENCE}\n").partition(f"\n{_FENCE}\n")
+    head, rest = parted(text)
     try:
         matter = Matter.model_validate(tomllib.loads(head))
         for rule in matter.labels.values():
             re.compile(rule)
     except (tomllib.TOMLDecodeError, re.error) as error:
-        raise ConfigError(f"runbook {name}: the front matter between {_FENCE} lines: {error}", "it is TOML") from None
+        raise ConfigError(f"runbook {name}: the front matter between +++ lines: {error}", "it is TOML") from None
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:3])
         raise ConfigError(f"runbook {name}: {wrong}", f"valid keys: {', '.join(Matter.model_fields)}") from None

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from assistant.doors.oncall import report
 from assistant.doors.oncall.diagnosis import Bench, Diagnosis
 from assistant.doors.oncall.intake import Incident, Intake, Taken
+from assistant.doors.oncall.kept import Incidents
 from assistant.doors.oncall.metrics import Metrics
 from assistant.doors.oncall.outlets import NotPosted, Outlet
 from assistant.doors.oncall.report import Post
@@ -31,6 +32,7 @@ class Worker:
     bench: Bench
     outlet: Outlet
     metrics: Metrics
+    incidents: Incidents
     clock: Callable[[], float] = time.time
     stopped: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
@@ -40,6 +42,7 @@ class Worker:
     _held: str = ""
 
     def start(self) -> None:
+        self.incidents.recall()
         self._thread = threading.Thread(target=self._rounds, name="oncall", daemon=True)
         self._thread.start()
 
@@ -47,6 +50,7 @@ class Worker:
         self.stopped.set()
         if self._thread:
             self._thread.join(timeout=10)
+        self.incidents.keep()
 
     @property
     def alive(self) -> bool:
@@ -73,6 +77,7 @@ class Worker:
             self._open(incident)
         for incident in due.to_close:
             self._say(report.closed(incident, self._found.pop(incident.id, None)), incident)
+        self.incidents.keep()
 
     def _rounds(self) -> None:
         while not self.stopped.wait(_TICK):

@@ -1,4 +1,6 @@
-"""Acting as the person who asked: Slurm's commands run as that user, so that Slurm judges by that user's rights.
+"""Acting as the person who asked, so that Slurm judges by that user's rights.
+
+Where slurmrestd is the way, its requests carry that user's name and token. Otherwise Slurm's commands run as that user.
 
 The service itself has none: as root it changes the user id of each command, otherwise it needs the sudo rule of the
 guide (``sudo -n -u USER -- COMMAND``, sudo(8)). A command sees a clean environment, never the service's secrets.
@@ -14,11 +16,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
+from assistant import app
 from assistant.app import current_user
+from assistant.config import Settings
 from assistant.errors import RequestRefused
 from assistant.ledger.done import Done
 from assistant.ledger.execute import LedgerExecutor
 from tools.base import Call, Caller, ToolContext
+from tools.slurm.backend import Backend
 from tools.slurm.cli import CliBackend
 from tools.slurm.cli.runner import Answer, Runner
 
@@ -29,8 +34,8 @@ _PATH = "/usr/local/bin:/usr/bin:/bin"
 class AsUser(Runner):
     """Runs Slurm's commands as ``user``."""
 
-    def __init__(self, user: str) -> None:
-        super().__init__(environment_of(user))
+    def __init__(self, user: str, slurm_conf: Path | None = None) -> None:
+        super().__init__(environment_of(user) | ({"SLURM_CONF": str(slurm_conf)} if slurm_conf else {}))
         self._user = user
         self._become = become(user)
 
@@ -61,24 +66,33 @@ def environment_of(user: str) -> dict[str, str]:
     return {"PATH": os.environ.get("PATH", _PATH), "LANG": "C.UTF-8", **own, **kept}
 
 
-def context(user: str) -> Callable[[], ToolContext]:
+def backend(user: str, settings: Settings) -> Backend:
+    """The way to Slurm that the settings name, as ``user``. Raises InvalidRequest."""
+    way = app.backend(settings, user)
+    return CliBackend(AsUser(user, settings.slurm_conf)) if isinstance(way, CliBackend) else way
+
+
+def context(user: str, settings: Settings) -> Callable[[], ToolContext]:
     """The cluster as that user sees it, with the rights that Slurm gives them, and the clock, anew for each call."""
-    backend = CliBackend(AsUser(user))
+    slurm = backend(user, settings)
     known: list[Caller] = []
 
     def make() -> ToolContext:
         if not known:
-            known.append(Caller(user, backend.admin_level(user), backend.coordinated_accounts(user)))
-        return ToolContext(backend, known[0], datetime.now())
+            known.append(Caller(user, slurm.admin_level(user), slurm.coordinated_accounts(user)))
+        return ToolContext(slurm, known[0], datetime.now())
 
     return make
 
 
-def executors(base: LedgerExecutor) -> Callable[[str], LedgerExecutor]:
+def executors(base: LedgerExecutor, settings: Settings) -> Callable[[str], LedgerExecutor]:
     """A ledger for a user, made anew for each request, on the journal and the policy of ``base``."""
+    from tools.slurm.shared import Manners
+
+    manners = Manners()
 
     def make(user: str) -> LedgerExecutor:
-        return replace(base, ledger=replace(base.ledger, context=context(user)))
+        return app.served(base, manners, backend(user, settings), user)
 
     return make
 
@@ -94,9 +108,10 @@ class AtHome:
     def run(self, request: str, calls: tuple[Call, ...], *, run: str = "") -> tuple[str, tuple[Done, ...]]:
         """As the ledger's. Raises RequestRefused for a script that is not the person's to read."""
         self.say(f"running {', '.join(dict.fromkeys(call.tool for call in calls))} …")
-        return self.inner.run(request, tuple(self._from_home(call) for call in calls), run=run)
+        return self.inner.run(request, tuple(self.at_home(call) for call in calls), run=run)
 
-    def _from_home(self, call: Call) -> Call:
+    def at_home(self, call: Call) -> Call:
+        """A submission with its paths as seen from home. Raises RequestRefused."""
         if call.tool != "submit_job":
             return call
         home = pwd.getpwnam(self.user).pw_dir

@@ -15,15 +15,17 @@ from typing import Any
 from rich.console import Console
 
 from assistant.doors.render import MARKS, show_done, show_preview
+from assistant.errors import AssistantError
 from assistant.ledger.done import Done
 from assistant.ledger.later import preview_from
 from assistant.ledger.redact import redact
 from assistant.loop.agent import Answer
 from tools import BY_NAME
 from tools.base import Effect, Outcome
+from tools.slurm.errors import SlurmError
 
 Block = dict[str, Any]
-APPROVE, DENY = "sask_approve", "sask_deny"
+APPROVE, DENY, EDIT = "sask_approve", "sask_deny", "sask_edit"
 SHORT_LINES, SHORT_CHARACTERS = 24, 2_400
 """Longer than this, the beginning is shown and the whole becomes a file."""
 _WIDTH = 110
@@ -135,11 +137,12 @@ def _written(out: Console) -> str:
 
 
 def card(row: dict[str, Any], asker: str) -> Shown:
-    """A change that waits: the exact commands, what it would touch, and the two buttons. ``row`` is one of
+    """A change that waits: the exact commands, what it would touch, and the buttons. ``row`` is one of
     :func:`assistant.ledger.later.pending`; ``asker`` is the Slack id of who asked, or empty."""
     shown = _question(row, asker)
     tool = row["preview"]["tool"]
-    buttons = [_button("Approve", APPROVE, row["id"], "primary"), _button("Deny", DENY, row["id"], "danger")]
+    buttons = [_button("Approve", APPROVE, row["id"], style="primary"), _button("Edit", EDIT, row["id"])]
+    buttons += [_button("Deny", DENY, row["id"], style="danger")]
     if tool in BY_NAME and BY_NAME[tool].effect is Effect.ADMIN:
         buttons[0]["confirm"] = _confirm(tool)
     return Shown(shown.text, [*shown.blocks, {"type": "actions", "elements": buttons}], shown.file)
@@ -157,9 +160,9 @@ def _question(row: dict[str, Any], asker: str) -> Shown:
     return Shown(escaped(redact(text)), [line(words(preview.tool, bold=True), *who), code(body), small(foot)], file)
 
 
-def _button(label: str, action: str, value: str, style: str) -> Block:
+def _button(label: str, action: str, value: str, **style: str) -> Block:
     text = {"type": "plain_text", "text": label}
-    return {"type": "button", "action_id": action, "value": value, "style": style, "text": text}
+    return {"type": "button", "action_id": action, "value": value, "text": text, **style}
 
 
 def _confirm(tool: str) -> Block:
@@ -170,6 +173,23 @@ def _confirm(tool: str) -> Block:
 def without_buttons(blocks: Sequence[Block]) -> list[Block]:
     """The card as Slack hands it back, to be posted again with what became of it."""
     return [block for block in blocks if block.get("type") != "actions"]
+
+
+def members_in(blocks: Sequence[Block]) -> list[str]:
+    """Slack ids of the people whom rich text names, in order."""
+    parts = [part for block in blocks for line in block.get("elements", ()) for part in line.get("elements", ())]
+    return [part["user_id"] for part in parts if part.get("type") == "user"]
+
+
+def withdrawn(editor: str, user: str) -> Shown:
+    """What stands under a card whose question was asked anew."""
+    parts = words("withdrawn: ", bold=True), member(editor), words(f" asked for it with other arguments, as {user}")
+    return Shown(f"withdrawn by {escaped(user)}", [line(*parts)])
+
+
+def told(error: AssistantError | SlurmError) -> str:
+    remedy = getattr(error, "remedy", "")
+    return f"{error.message}{'; ' + remedy if remedy else ''}"
 
 
 def verdict(rows: Sequence[Done], decider: str, user: str, *, approved: bool) -> Shown:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from assistant.errors import ConfigError, RequestRefused
+from assistant.doors.listening import address
+from assistant.errors import ConfigError
 
 if TYPE_CHECKING:
     from slack_bolt import App
@@ -36,7 +37,7 @@ def command(
     for package in ("slack_bolt", "waitress"):
         if find_spec(package) is None:
             raise ConfigError(f"the Slack app needs the package `{package}`", "pip install 'slurm-assistant[slack]'")
-    place = address(http) if http is not None else None
+    place = address(http, "--http", 3000) if http is not None else None
     bot, other = secrets_of(BOT, APP if place is None else SIGNING)
     _log_to_stderr()
     door, bolt = build(app.load(model=model), file or config_file().with_name("slack.toml"), bot, other)
@@ -48,14 +49,6 @@ def command(
         raise KeyboardInterrupt(text) from None
     finally:
         door.close()
-
-
-def address(text: str) -> tuple[str, int]:
-    """``(host, port)``; this machine alone unless a host is named. Raises RequestRefused."""
-    host, _, port = text.strip().rpartition(":")
-    if not (port.isascii() and port.isdigit() and int(port) < 65536):
-        raise RequestRefused(f"--http {text!r} has no port", "write --http 127.0.0.1:3000, behind your TLS proxy")
-    return host.strip("[]") or "127.0.0.1", int(port)
 
 
 def secrets_of(*names: str) -> list[str]:
@@ -75,25 +68,26 @@ def build(settings: Settings, file: Path, bot_token: str, signing_secret: str) -
 
     from assistant import app
     from assistant.doors.slack import people
-    from assistant.doors.slack.acting import AsUser, executors
+    from assistant.doors.slack.acting import backend, executors
     from assistant.doors.slack.desk import Desk
     from assistant.doors.slack.door import Door
-    from assistant.doors.slack.memory import Known
+    from assistant.doors.slack.memory import KEPT_DAYS, Known
     from assistant.doors.slack.post import web_client
     from assistant.ledger.approval import AskLater
-    from tools.slurm.cli import CliBackend
 
     client = web_client(bot_token, people.read(file).api_url)
     try:
         me = client.auth_test()
     except (SlackApiError, OSError) as error:
         raise ConfigError(f"Slack does not take {BOT}: {_why(error)}", "reinstall the app, copy its token") from None
-    known = Known(lambda user: app.known_names(CliBackend(AsUser(user)), user)())
-    execute = executors(app.executor(settings, AskLater()))
-    desk = Desk(app.decider(settings, _tell), execute, known.of, settings.model)
+    known = Known(lambda user: app.known_names(backend(user, settings), user)())
+    base = app.executor(settings, AskLater())
+    decider = app.decider(settings, _tell, base.tools)
+    desk = Desk(decider, executors(base, settings), known.of, base.ledger.journal, settings.model)
     door = Door(client, desk, people.People(file, client, me["team_id"]), me["user_id"])
     bolt = App(client=client, signing_secret=signing_secret, token_verification_enabled=False)
     door.listen(bolt)
+    door.talks.shelf.forget(KEPT_DAYS)
     return door, bolt
 
 

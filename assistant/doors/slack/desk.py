@@ -17,16 +17,23 @@ from assistant.errors import JournalError, RequestRefused
 from assistant.ledger import later
 from assistant.ledger.done import Done
 from assistant.ledger.execute import LedgerExecutor
+from assistant.ledger.journal import Journal
 from assistant.ledger.reading import find_run
 from assistant.ledger.resume import resume
 from assistant.ledger.schema import events
+from assistant.loop.action import Action, encode
 from assistant.loop.agent import Agent, Answer
 from assistant.loop.conversation import Conversation
 from assistant.loop.decide import Decider
+from assistant.loop.ladder import climb
+from assistant.loop.said import Said
 from tools.base import Call, Item
 from tools.slurm.errors import UnknownJob
 
 Say = Callable[[str], None]
+Arguments = dict[str, Any]
+Row = dict[str, Any]
+"""A question, as :func:`later.pending` has them."""
 _JOB = re.compile(r"(?<![\w.:/-])(\d{1,10}(?:_\d+)?)(?![\w:/-]|\.\d)")
 _MOST_JOBS = 3
 _EVENT = "slack_event"
@@ -52,6 +59,7 @@ class Desk:
     decider: Decider
     executor: Callable[[str], LedgerExecutor]
     known: Callable[[str], Mapping[str, frozenset[str]]]
+    journal: Journal
     model: str = ""
     locks: Locks = field(default_factory=Locks)
 
@@ -73,28 +81,62 @@ class Desk:
         run, done = AtHome(executor, user, say).run(f"diagnose {', '.join(jobs)}", calls)
         return Answer(text, "call", done, run=run)
 
-    def waiting(self, user: str, run: str) -> list[dict[str, Any]]:
+    def waiting(self, run: str) -> list[dict[str, Any]]:
         """The open questions of a run, as :func:`later.pending` has them. Raises JournalError."""
-        return [row for row in later.pending(self.executor(user).ledger.journal) if row["run"] == run]
+        return [row for row in later.pending(self.journal) if row["run"] == run]
 
-    def state(self, user: str, approval: str) -> str:
+    def state(self, approval: str) -> str:
         """pending, approved, denied, used or expired; empty where the journal knows no such approval."""
         with suppress(JournalError):
-            return str(later.find_approval(self.executor(user).ledger.journal, approval).state)
+            return str(later.find_approval(self.journal, approval).state)
         return ""
 
-    def note(self, user: str, run: str, event: str) -> None:
+    def note(self, run: str, event: str) -> None:
         """Keep which event of Slack a run came from, for a service that starts anew. Raises JournalError."""
         if run:
-            self.executor(user).ledger.journal.event(run, _EVENT, event=event)
+            self.journal.event(run, _EVENT, event=event)
 
-    def noted(self, user: str, event: str) -> bool:
+    def noted(self, event: str) -> bool:
         """Whether an event that Slack delivers once more was acted on before. Raises JournalError."""
-        journal = self.executor(user).ledger.journal
-        recent = (events.c.kind == _EVENT, events.c.at > journal.clock() - _REDELIVERY_SECONDS)
-        with journal.store.transaction() as db:
+        recent = (events.c.kind == _EVENT, events.c.at > self.journal.clock() - _REDELIVERY_SECONDS)
+        with self.journal.store.transaction() as db:
             details = db.execute(select(events.c.detail).where(*recent)).scalars()
             return any(detail.get("event") == event for detail in details)
+
+    def editable(self, user: str, approval: str) -> tuple[str, Arguments, Arguments]:
+        """An open question that ``user`` may ask otherwise: its tool, the tool's schema, the arguments that it has.
+
+        Raises RequestRefused, JournalError, SlurmError.
+        """
+        preview = later.editable(self.executor(user), approval).preview
+        return preview["tool"], self.decider.tools[preview["tool"]].schema(), preview["arguments"]
+
+    def rewritten(self, approval: str, write: Callable[[Arguments, Arguments], Arguments]) -> Call:
+        """The call of a question with the arguments that ``write`` makes of its schema and the old ones, through the
+        same ladder as a model's: schema, then meaning. Asks no cluster. Raises RequestRefused, JournalError."""
+        preview = later.find_approval(self.journal, approval).preview
+        tool, before, tools = preview["tool"], preview["arguments"], self.decider.tools
+        call = Call(tool, write(tools[tool].schema(), before))
+        top = climb(encode(Action(calls=(call,))), tools, Said(""), grounded=False)
+        if top.action is None:
+            raise RequestRefused(top.error)
+        if call.arguments == before or top.action.calls[0].arguments == before:
+            raise RequestRefused("nothing in it was changed")
+        return top.action.calls[0]
+
+    def amend(self, user: str, approval: str, arguments: Arguments) -> tuple[Row, tuple[Done, ...], list[Row]]:
+        """The old question, now withdrawn, what came of asking anew, and the new questions.
+
+        Raises RequestRefused, JournalError, SlurmError: then the old question stays.
+        """
+        executor, journal = self.executor(user), self.journal
+        row = later.editable(executor, approval)
+        call = AtHome(executor, user, _nobody).at_home(Call(row.preview["tool"], arguments))
+        with self.locks.of(row.run):
+            known = {one["id"]: one for one in later.pending(journal)}
+            run, done = later.amend(executor, approval, call.arguments)
+        new = [one for one in self.waiting(run) if one["id"] not in known]
+        return known[row.id], done, new
 
     def decide(self, user: str, approval: str, *, yes: bool, say: Say) -> Decided:
         """Answer one question as ``user`` and carry out what follows. Raises RequestRefused, JournalError, SlurmError.
@@ -102,14 +144,17 @@ class Desk:
         What somebody else approves and only its owner can do (a submission) is done as the one who asked.
         """
         executor = _telling(self.executor(user), say)
-        journal = executor.ledger.journal
-        row = later.find_approval(journal, approval)
-        asker = find_run(journal, row.run).user
+        row = later.find_approval(self.journal, approval)
+        asker = find_run(self.journal, row.run).user
         with self.locks.of(row.run):
             run, done = (later.approve if yes else later.deny)(executor, row.id, "in Slack")
             if yes and not done:
                 run, done = resume(_telling(self.executor(asker), say), row.run)
         return Decided(run, asker, yes, done[row.seq - 1 :] if yes else done)
+
+
+def _nobody(text: str) -> None:
+    """Nobody waits to hear of it."""
 
 
 def _telling(executor: LedgerExecutor, say: Say) -> LedgerExecutor:

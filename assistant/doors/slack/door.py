@@ -20,10 +20,13 @@ from slack_sdk.errors import SlackApiError
 
 from assistant.doors.slack import blocks
 from assistant.doors.slack.desk import Desk
+from assistant.doors.slack.editing import Editor
+from assistant.doors.slack.form import CALLBACK
 from assistant.doors.slack.memory import Seen, Talk, Talks
 from assistant.doors.slack.people import People
 from assistant.doors.slack.post import Live, Place, open_thread, post, whisper
 from assistant.errors import AssistantError, ConfigError
+from assistant.ledger.shelf import Shelf
 from assistant.loop.agent import Answer
 from tools.slurm.errors import SlurmError
 
@@ -60,10 +63,13 @@ class Door:
     bot: str
     """The app's own user in Slack."""
     seen: Seen = field(default_factory=Seen)
-    talks: Talks = field(default_factory=Talks)
+    talks: Talks = field(init=False)
     workers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(WORKERS, "slack"))
     deciders: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(DECIDERS, "slack-button"))
     room: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(MOST_WAITING))
+
+    def __post_init__(self) -> None:
+        self.talks = Talks(Shelf(self.desk.journal, "slack"))
 
     def listen(self, app: App) -> None:
         app.event("app_mention")(self.mentioned)
@@ -72,6 +78,8 @@ class Door:
         app.shortcut("sask_diagnose")(self.shortcut)
         app.action(blocks.APPROVE)(self.clicked)
         app.action(blocks.DENY)(self.clicked)
+        app.action(blocks.EDIT)(Editor(self).pressed)
+        app.view(CALLBACK)(Editor(self).submitted)
 
     def close(self) -> None:
         """Ends once everything in hand has its answer."""
@@ -113,7 +121,11 @@ class Door:
 
     def clicked(self, ack: Ack, body: Body, action: Body) -> None:
         ack()
-        self.deciders.submit(self._decide, body, action).add_done_callback(_logged)
+        self.decide(self._decide, body, action)
+
+    def decide(self, work: Callable[..., None], *about: Any) -> None:
+        """Where buttons are worked on."""
+        self.deciders.submit(work, *about).add_done_callback(_logged)
 
     # ---- what is done with it
 
@@ -127,20 +139,20 @@ class Door:
 
     def _request(self, event: Body, place: Place, heard: Heard) -> None:
         member, text = event["user"], plain(event.get("text", ""))
-        if (user := self._admitted(member, place)) is None:
+        if (user := self.admitted(member, place)) is None:
             return
         if not text:
             return whisper(self.client, place, member, blocks.said(HELP))
-        if heard.again and self.desk.noted(user, heard.id):
+        if heard.again and self.desk.noted(heard.id):
             return
         run = self._answer(member, user, place, self._asking(user, text))
-        self.desk.note(user, run, heard.id)
+        self.desk.note(run, heard.id)
 
     def _asking(self, user: str, text: str) -> Work:
         return lambda talk, live: self.desk.ask(user, text, talk.conversation, live.say)
 
     def _command(self, member: str, channel: str, text: str) -> None:
-        if (user := self._admitted(member, Place(channel))) is None:
+        if (user := self.admitted(member, Place(channel))) is None:
             return
         asked = blocks.line(blocks.member(member), blocks.words(f" asked: {text}"))
         title = blocks.Shown(blocks.escaped(f"{user} asked: {text}"[:300]), [asked])
@@ -150,14 +162,14 @@ class Door:
     def _diagnose(self, body: Body) -> None:
         member, message = body["user"]["id"], body["message"]
         place = Place(body["channel"]["id"], message.get("thread_ts") or message["ts"])
-        if (user := self._admitted(member, place)) is None:
+        if (user := self.admitted(member, place)) is None:
             return
         text = said_in(message)
         self._answer(
             member, user, place, lambda talk, live: self.desk.diagnose(user, text, talk.conversation, live.say)
         )
 
-    def _admitted(self, member: str, place: Place) -> str | None:
+    def admitted(self, member: str, place: Place) -> str | None:
         """The user of Slurm behind a member; whoever has none is told so, alone."""
         user = None
         try:
@@ -182,21 +194,22 @@ class Door:
                 answer = work(talk, live)
                 shown, run = blocks.answered(answer, user), answer.run
             except (AssistantError, SlurmError) as error:
-                shown = blocks.said(told(error))
+                shown = blocks.said(blocks.told(error))
             finally:
                 live.end(shown)
+            self.talks.keep(place.channel, place.thread)
             self._cards(user, member, place, run)
         return run
 
     def _cards(self, user: str, member: str, place: Place, run: str) -> None:
-        for row in self.desk.waiting(user, run) if run else ():
+        for row in self.desk.waiting(run) if run else ():
             post(self.client, place, blocks.card(row, member))
 
     def _decide(self, body: Body, action: Body) -> None:
         """A button: acted on by the right of whoever pressed it, then the card says what became of it."""
         member, message = body["user"]["id"], body["message"]
         place = Place(body["channel"]["id"], message.get("thread_ts", ""))
-        if (user := self._admitted(member, place)) is None:
+        if (user := self.admitted(member, place)) is None:
             return
         yes = action["action_id"] == blocks.APPROVE
         kept = blocks.without_buttons(message["blocks"])
@@ -204,22 +217,18 @@ class Door:
         try:
             decided = self.desk.decide(user, action["value"], yes=yes, say=live.say)
         except (AssistantError, SlurmError) as error:
-            whisper(self.client, place, member, blocks.said(told(error)))
+            whisper(self.client, place, member, blocks.said(blocks.told(error)))
             return self._closed(live, user, action["value"])
         live.end(blocks.verdict(decided.done, member, user, approved=yes))
         jobs = [item.id for one in decided.done for item in one.result.items if item.id[:1].isdigit()]
         self.talks.of(place.channel, place.thread).conversation.touch(jobs=jobs)
+        self.talks.keep(place.channel, place.thread)
         self._cards(user, "", place, decided.run)
 
     def _closed(self, live: Live, user: str, approval: str) -> None:
         """A card whose question has expired loses its buttons; one that is decided is the decider's to edit."""
-        if self.desk.state(user, approval) == "expired":
+        if self.desk.state(approval) == "expired":
             live.end(blocks.said("expired: nothing was done; ask again"))
-
-
-def told(error: AssistantError | SlurmError) -> str:
-    remedy = getattr(error, "remedy", "")
-    return f"{error.message}{'; ' + remedy if remedy else ''}"
 
 
 def plain(text: str) -> str:

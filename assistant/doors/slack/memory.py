@@ -1,15 +1,22 @@
-"""What the service keeps in memory, all of it bounded: events that it has seen, conversations, locks."""
+"""What the service keeps in memory, all of it bounded: events that it has seen, conversations, locks. Conversations
+are in the journal's database too, so that a thread goes on where it was after a restart."""
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from threading import Lock
 
+from assistant.errors import JournalError
+from assistant.ledger.shelf import Shelf
 from assistant.loop.conversation import Conversation
 
+KEPT_DAYS = 30.0
+"""How long a thread is remembered that nobody writes in."""
+log = logging.getLogger(__name__)
 Names = Mapping[str, frozenset[str]]
 
 
@@ -41,19 +48,35 @@ class Talk:
 
 @dataclass
 class Talks:
-    """The conversations of the latest threads, by channel and thread."""
+    """The conversations of the latest threads, by channel and thread; older ones are taken from the shelf."""
 
+    shelf: Shelf
     most: int = 2_000
     _talks: OrderedDict[tuple[str, str], Talk] = field(default_factory=OrderedDict)
     _lock: Lock = field(default_factory=Lock)
 
     def of(self, channel: str, thread: str) -> Talk:
         with self._lock:
-            talk = self._talks.setdefault((channel, thread), Talk())
+            if (talk := self._talks.get((channel, thread))) is None:
+                talk = self._talks[channel, thread] = Talk(self._recalled(channel, thread))
             self._talks.move_to_end((channel, thread))
             while len(self._talks) > self.most:
                 self._talks.popitem(last=False)
             return talk
+
+    def keep(self, channel: str, thread: str) -> None:
+        """Write down what the thread is about; where that fails, it is remembered until the service ends."""
+        try:
+            self.shelf.put(f"{channel} {thread}", asdict(self.of(channel, thread).conversation))
+        except JournalError as error:
+            log.warning("a conversation is not kept: %s", error.message)
+
+    def _recalled(self, channel: str, thread: str) -> Conversation:
+        try:
+            return Conversation(**(self.shelf.get(f"{channel} {thread}") or {}))
+        except (JournalError, TypeError) as error:
+            log.warning("a conversation begins anew: %s", error)
+            return Conversation()
 
 
 @dataclass

@@ -184,6 +184,7 @@ def serve(model: Path, adapter: Path, state: Path, threads: int) -> None:
     parameters.model.path = str(model)
     parameters.model_alias = {MODEL}
     parameters.n_parallel, parameters.n_ctx = SLOTS, SLOTS * SLOT_CONTEXT
+    parameters.cache_ram_mib = 0  # by default 8 GiB of past prompts; what ours share is short, and a slot keeps it
     parameters.n_batch = parameters.n_ubatch = 512
     parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = threads
     parameters.hostnames, parameters.port = ["127.0.0.1"], 0

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal
 
 from tools.slurm.cli.runner import Runner, operand, option
 from tools.slurm.errors import AccountingUnavailable, InvalidRequest
-from tools.slurm.models import Association, Qos, Usage
+from tools.slurm.models import Association, Qos, Share, Usage
 from tools.slurm.parse import accounting as parse
 
 Level = Literal["none", "operator", "administrator"]
@@ -25,6 +26,14 @@ def associations(runner: Runner, user: str, account: str) -> list[Association]:
     """Rows of accounts (no user) and of users, narrowed by sacctmgr itself."""
     wanted = [f"{key}={operand(value, key)}" for key, value in (("user", user), ("account", account)) if value]
     return [parse.association(row) for row in _show(runner, "associations", parse.ASSOCIATION, *wanted)]
+
+
+def shares(runner: Runner, accounts: Sequence[str]) -> list[Share]:
+    """Rows of sshare for accounts and all their users. Raises ``SlurmError`` without priority/multifactor."""
+    command = ["sshare", "--all", "--noheader", "--parsable2", option("accounts", ",".join(accounts))]
+    command.append(option("format", ",".join(parse.SHARES)))
+    lines = runner.read(command).splitlines()
+    return [parse.share(dict(zip(parse.SHARES, line.split("|"), strict=False))) for line in lines if line.strip()]
 
 
 def admin_level(runner: Runner, user: str, slurm_user: str) -> Level:

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from tools.slurm.backend import Operation, Receipt
-from tools.slurm.cli import accounting, change, cluster, queue, sbatch, submitted
+from tools.slurm.cli import accounting, change, cluster, paging, queue, sbatch, submitted
 from tools.slurm.cli.runner import Answer, Runner
 from tools.slurm.errors import (
     AccountingUnavailable,
@@ -22,14 +22,25 @@ from tools.slurm.errors import (
     UnknownName,
 )
 from tools.slurm.failures import failure, known
-from tools.slurm.models import Association, Estimate, Job, JobQuery, Node, Partition, Qos, Step, Submitted, Usage
+from tools.slurm.models import (
+    Association,
+    Estimate,
+    Job,
+    JobQuery,
+    Node,
+    Page,
+    Partition,
+    Qos,
+    Share,
+    Step,
+    Submitted,
+    Usage,
+)
+from tools.slurm.paging import ENDED, page_of
 from tools.slurm.parse.values import moment
 
 _WOULD_START = re.compile(r"Job \d+ to start at (\S+).{0,40} using \d+ processors on (?:nodes )?(\S*)")
 _KEY_REACH = timedelta(days=2)
-_ENDED = frozenset(
-    {"COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "PREEMPTED", "OUT_OF_MEMORY", "BOOT_FAIL", "DEADLINE"}
-)
 
 
 class CliBackend:
@@ -59,6 +70,10 @@ class CliBackend:
     def cluster(self) -> str:
         return self._configuration.get("ClusterName", "")
 
+    def private_data(self) -> str:
+        """What users may not see of each other (PrivateData of slurm.conf(5)): ``none``, or a comma list."""
+        return self._configuration.get("PrivateData", "none")
+
     def queue(self, query: JobQuery) -> list[Job]:
         """Jobs that slurmctld knows, those not finished unless ids or states ask for more.
 
@@ -66,7 +81,15 @@ class CliBackend:
         """
         found = queue.queue(self._runner, query, self._separator)
         if not found and query.partition:
-            self._require_partition(query.partition)
+            cluster.require_partition(self._runner, query.partition)
+        return found
+
+    def page(self, query: JobQuery, most: int) -> Page:
+        if query.ids:
+            return page_of(self.queue(query), most)
+        found = paging.page(self._runner, query, self._separator, most)
+        if not found.total and query.partition:
+            cluster.require_partition(self._runner, query.partition)
         return found
 
     def history(self, query: JobQuery) -> list[Job]:
@@ -110,6 +133,9 @@ class CliBackend:
 
     def associations(self, user: str = "", account: str = "") -> list[Association]:
         return accounting.associations(self._runner, user, account)
+
+    def shares(self, accounts: Sequence[str]) -> list[Share]:
+        return accounting.shares(self._runner, accounts)
 
     def usage(self, group_by: str, start: datetime, end: datetime, user: str = "", account: str = "") -> list[Usage]:
         return accounting.usage(self._runner, group_by, start, end, user, account)
@@ -229,7 +255,7 @@ class CliBackend:
         signal = operation.fields.get("signal")
         if not signal and not (wanted and "_" in word):
             return
-        states = {job.state for job in self.job(word)} - _ENDED
+        states = {job.state for job in self.job(word)} - ENDED
         if wanted and "_" in word and states and states != {wanted}:
             raise InvalidRequest(f"{word} is {', '.join(sorted(states))}, not {wanted}", code="state_changed")
         if signal and (not states or "PENDING" in states):
@@ -269,12 +295,3 @@ class CliBackend:
             case "ESLURM_RESERVATION_INVALID":
                 return cluster.reservations(self._runner)
         return []
-
-    def _require_partition(self, name: str) -> None:
-        valid = [partition.name for partition in self.partitions()]
-        if missing := [part for part in name.split(",") if part not in valid]:
-            raise UnknownName(
-                f"no partition {', '.join(missing)} (there are: {', '.join(valid)})",
-                code="ESLURM_INVALID_PARTITION_NAME",
-                valid=valid,
-            )

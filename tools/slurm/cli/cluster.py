@@ -33,6 +33,14 @@ def partitions(runner: Runner) -> list[Partition]:
     return [parse.partition(fields) for fields in one_line_records(output, "PartitionName")]
 
 
+def require_partition(runner: Runner, names: str) -> None:
+    """Raises ``UnknownName`` unless all of these, a comma list, exist."""
+    valid = [partition.name for partition in partitions(runner)]
+    if missing := [name for name in names.split(",") if name not in valid]:
+        text = f"no partition {', '.join(missing)} (there are: {', '.join(valid)})"
+        raise UnknownName(text, code="ESLURM_INVALID_PARTITION_NAME", valid=valid)
+
+
 def licenses(runner: Runner) -> dict[str, tuple[int, int]]:
     """Licence name to (total, used)."""
     output = runner.read(["scontrol", "--oneliner", "show", "licenses"])

@@ -25,7 +25,7 @@ def queue(runner: Runner, query: JobQuery, separator: str) -> list[Job]:
 
     An array's pending tasks are one record. Ended jobs stay for MinJobAge (slurm.conf(5), 300 s by default).
     """
-    command = ["squeue", "--all", "--noheader", *_squeue_filters(query)]
+    command = ["squeue", "--all", "--noheader", *squeue_filters(query)]
     command.append(option("Format", ",".join(f"{name}:{separator}" for name in jobs.SQUEUE)))
     answer = runner.ask(command)
     # A job long gone is an error of squeue's; a user without an account here is one too, with exit status 0.
@@ -132,7 +132,7 @@ def priority_factors(runner: Runner, job_id: str) -> dict[str, float]:
     return {name: float(value) for name, value in zip(_FACTORS, values, strict=True) if value.strip()}
 
 
-def _squeue_filters(query: JobQuery) -> list[str]:
+def squeue_filters(query: JobQuery) -> list[str]:
     found = [
         *_ids(query),
         option("states", ",".join(query.states)) if query.states else option("states", "all") if query.ids else "",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from tools.slurm.models import Association, Qos
+import math
+from functools import lru_cache
+
+from tools.slurm.models import Association, Qos, Share
 from tools.slurm.parse import values as v
 
 _LIMITS = (
@@ -13,6 +16,8 @@ _QOS_LIMITS = (*_LIMITS, "MaxTRESPU", "MaxJobsPU", "MaxSubmitPU", "MaxTRESPA", "
 _ASSOCIATION_LIMITS = (*_LIMITS, "MaxJobs", "MaxSubmit", "MaxWall")
 QOS = ("Name", "Priority", "MaxWall", "Flags", "Preempt", *_QOS_LIMITS)
 ASSOCIATION = ("Account", "User", "ParentName", "Partition", "DefaultQOS", "QOS", "Fairshare", *_ASSOCIATION_LIMITS)
+
+SHARES = ("Account", "User", "NormShares", "EffectvUsage", "FairShare", "LevelFS", "GrpTRESRaw")
 
 
 def qos(row: dict[str, str]) -> Qos:
@@ -35,12 +40,33 @@ def association(row: dict[str, str]) -> Association:
     )
 
 
+def share(row: dict[str, str]) -> Share:
+    """A row of :data:`SHARES`; sshare indents accounts by their depth, and leaves out or calls ``inf`` what is none."""
+    norm, usage, factor, level = (_share(row.get(name, "")) for name in SHARES[2:6])
+    minutes = v.pairs(row.get("GrpTRESRaw", ""))
+    return Share(row["Account"].strip(), row["User"].strip(), norm, usage, factor, level, minutes)
+
+
+def _share(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
 def hours(elapsed: str, tres: str) -> tuple[int, float, float, float]:
     """(1 job, CPU hours, GPU hours, node hours) of one job's seconds and ``AllocTRES``."""
     length = (v.whole(elapsed) or 0) / 3600
+    cpus, gpus, nodes = _held(tres)
+    return 1, cpus * length, gpus * length, nodes * length
+
+
+@lru_cache(maxsize=2048)
+def _held(tres: str) -> tuple[int, int, int]:
+    """CPUs, GPUs, nodes."""
     held = v.pairs(tres)
-    gpus, _ = v.gpus_of(tres, 1)
-    return 1, v.number(held.get("cpu", "")) * length, gpus * length, v.number(held.get("node", "")) * length
+    return v.number(held.get("cpu", "")), v.gpus_of(tres, 1)[0], v.number(held.get("node", ""))
 
 
 def _set(row: dict[str, str], names: tuple[str, ...]) -> dict[str, str]:

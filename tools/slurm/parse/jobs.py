@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from tools.slurm.models import Job, Step
@@ -145,6 +146,7 @@ def _scontrol_id(fields: Mapping[str, str]) -> str:
     return fields.get("JobId", "")
 
 
+@lru_cache(maxsize=2048)
 def _share_of_memory(tres: str, nodes: int) -> int | None:
     total = v.mebibytes(v.pairs(tres).get("mem", ""))
     return None if total is None else int(total / max(nodes, 1))

@@ -12,9 +12,8 @@ from collections.abc import Iterator, Sequence
 
 _KEY = re.compile(r"(?:^|\s)([A-Za-z][\w/&:.()-]*)=")
 # Keys whose value is the rest of their line.
-_FREE = frozenset(
-    {"JobName", "Command", "SubmitLine", "WorkDir", "StdErr", "StdIn", "StdOut"}
-    | {"Comment", "AdminComment", "SystemComment", "Extra"}
+_FREE = re.compile(
+    r"(?:^|\s)(JobName|Command|SubmitLine|WorkDir|StdErr|StdIn|StdOut|Comment|AdminComment|SystemComment|Extra)="
 )
 _LINE = re.compile(r"   ([A-Za-z][\w/&:.()-]*)=")
 
@@ -25,9 +24,8 @@ class Ambiguous(ValueError):
 
 def one_line(line: str) -> dict[str, str]:
     """Fields of one ``scontrol -o show`` record; a value goes on to the next word that has ``=``."""
-    marks = list(_KEY.finditer(line))
-    ends = [*(mark.start() for mark in marks[1:]), len(line)][: len(marks)]
-    return {mark[1]: line[mark.end() : end].strip() for mark, end in zip(marks, ends, strict=True)}
+    _, *parts = _KEY.split(line)
+    return dict(zip(parts[::2], map(str.strip, parts[1::2]), strict=True))
 
 
 def one_line_records(output: str, first_key: str) -> list[dict[str, str]]:
@@ -66,9 +64,8 @@ def _job_record(block: str) -> dict[str, str]:
 
 def _line_fields(line: str) -> dict[str, str]:
     """A line's fields; one of free text takes the rest of its line."""
-    for mark in _KEY.finditer(line):
-        if mark[1] in _FREE:
-            return one_line(line[: mark.start()]) | {mark[1]: line[mark.end() :].strip()}
+    if mark := _FREE.search(line):
+        return one_line(line[: mark.start()]) | {mark[1]: line[mark.end() :].strip()}
     return one_line(line)
 
 

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
+from functools import lru_cache
 
 from tools.slurm.models import UNLIMITED
 
+# Of ten thousand jobs most columns have few different values.
+_remembered = lru_cache(maxsize=2048)
 _NOTHING = frozenset({"", "(null)", "N/A", "n/a", "n/s", "None", "NONE", "Unknown", "NOT_SET", "INVALID"})
 _ENDLESS = frozenset({"UNLIMITED", "INFINITE", "-1"})
 _DURATION = re.compile(r"(?:(\d+)-)?(\d+(?::\d+){0,2}(?:\.\d+)?)")
@@ -19,18 +22,21 @@ _MEBIBYTES = {"K": 1 / 1024, "": 1, "M": 1, "G": 1024, "T": 1024**2, "P": 1024**
 _GPU = re.compile(r"(?:gres[:/])?gpu(?::([^:=,()]+)(?=[:=,(]|$))?(?:[:=](\d+))?(?=[,(]|$)")
 
 
+@_remembered
 def text(value: str) -> str:
     """The value itself, ``""`` where Slurm says ``(null)``, ``N/A``, ``None``, ``Unknown`` …"""
     value = value.strip()
     return "" if value in _NOTHING else value
 
 
+@_remembered
 def number(value: str) -> int:
     """``2`` of ``2``, ``2-2`` (scontrol's NumNodes of a pending job is minimum-maximum) and ``2.00``; else 0."""
     match = re.match(r"\d+", value.strip())
     return int(match[0]) if match else 0
 
 
+@_remembered
 def whole(value: str) -> int | None:
     """An integer with its sign; None where Slurm says nothing."""
     value = value.strip()
@@ -42,6 +48,7 @@ def limit(value: str) -> int | None:
     return UNLIMITED if value.strip() in _ENDLESS else whole(value)
 
 
+@_remembered
 def moment(value: str) -> datetime | None:
     """``2026-11-21T04:50:20``; anything else (``Unknown``, ``N/A``, ``None``) is None."""
     try:
@@ -50,6 +57,7 @@ def moment(value: str) -> datetime | None:
         return None
 
 
+@_remembered
 def seconds(value: str) -> int | None:
     """Seconds of ``1-02:03:04``, ``02:03:04``, ``03:04`` (minutes, seconds) or ``04``; -1 for ``UNLIMITED``."""
     exact = exact_seconds(value)
@@ -76,12 +84,14 @@ def minutes(value: str) -> int | None:
     return count if count is None or count == UNLIMITED else count * 60
 
 
+@_remembered
 def mebibytes(value: str) -> float | None:
     """MiB of ``10G``, ``4000M``, ``512K``, ``4000`` (MiB), with sacct's ``n`` and ``c`` suffixes accepted."""
     match = _MEMORY.fullmatch(value.strip())
     return float(match[1]) * _MEBIBYTES[match[2]] if match else None
 
 
+@_remembered
 def exit_code(value: str) -> str:
     """``code:signal``; squeue prints the raw wait status (768 is ``3:0``, 15 is ``0:15``; see wait(2))."""
     value = value.strip()
@@ -91,6 +101,7 @@ def exit_code(value: str) -> str:
     return f"{status >> 8 & 0xFF}:{status & 0x7F}"
 
 
+@_remembered
 def state(value: str) -> str:
     """The long state alone: sacct writes ``CANCELLED by 1000``."""
     return value.split()[0].rstrip("+*").upper() if value.strip() else ""
@@ -123,6 +134,7 @@ def gpu_counts(value: str) -> dict[str, int]:
     return found
 
 
+@_remembered
 def gpus_of(
     tres: str, nodes: int, per_node: str = "", per_job: str = "", per_task: tuple[str, int] = ("", 0)
 ) -> tuple[int, str]:
@@ -143,6 +155,7 @@ def gpus_of(
     return total, kinds.pop() if len(kinds) == 1 else ""
 
 
+@_remembered
 def array_size(tasks: str) -> int:
     """How many tasks ``2-9%3``, ``0-9:2`` or ``1,3,5`` stands for; 1 for a plain job."""
     return sum(len(part) for part in task_ranges(tasks)) or 1

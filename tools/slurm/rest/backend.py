@@ -15,10 +15,24 @@ from tools.slurm.cli.change import job_word
 from tools.slurm.cli.runner import shell_text
 from tools.slurm.errors import AccountingUnavailable, OutcomeUnknown, SlurmError, UnknownJob, UnknownName
 from tools.slurm.hostlist import expand
-from tools.slurm.models import Association, Estimate, Job, JobQuery, Node, Partition, Qos, Step, Submitted, Usage
+from tools.slurm.models import (
+    Association,
+    Estimate,
+    Job,
+    JobQuery,
+    Node,
+    Page,
+    Partition,
+    Qos,
+    Share,
+    Step,
+    Submitted,
+    Usage,
+)  # fmt: skip
+from tools.slurm.paging import page_of
 from tools.slurm.rest import accounting, change, cluster, filters, jobs, submit
 from tools.slurm.rest import values as v
-from tools.slurm.rest.client import Client
+from tools.slurm.rest.client import Client, Params
 from tools.slurm.rest.names import explained, require_partition
 from tools.slurm.rest.versions import Api
 
@@ -75,6 +89,9 @@ class RestBackend:
         if not chosen and query.partition:
             require_partition(query.partition, self)
         return chosen
+
+    def page(self, query: JobQuery, most: int) -> Page:
+        return page_of(self.queue(query), most)
 
     def history(self, query: JobQuery) -> list[Job]:
         rows = self._past(query)
@@ -152,6 +169,9 @@ class RestBackend:
             return {}
         priority = waiting[0].priority if waiting else None
         return {} if priority is None else {"PRIORITY": float(priority)}
+
+    def shares(self, accounts: Sequence[str]) -> list[Share]:
+        raise submit.not_offered("reading of fair shares (sshare)", self._api)
 
     def expected_start(self, job_id: str) -> Estimate:
         waiting = [job for job in self._live(job_word(job_id)) if job.state == "PENDING"]
@@ -252,7 +272,7 @@ class RestBackend:
         self,
         path: str,
         key: str,
-        params: Mapping[str, str] | None = None,
+        params: Params | None = None,
         *,
         part: Literal["slurm", "slurmdb"] = "slurm",
     ) -> list[Mapping[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,15 +22,19 @@ def backend_for(
     token_file: Path | None = None,
     token_command: Sequence[str] = (),
     ca_file: Path | None = None,
+    slurm_conf: Path | None = None,
 ) -> Backend:
-    """``auto`` is slurmrestd only where a URL is given and Slurm's commands are not on PATH.
+    """``slurm_conf`` is for Slurm's commands, instead of what SLURM_CONF says.
+
+    ``auto`` is slurmrestd only where a URL is given and Slurm's commands are not on PATH.
 
     Raises ``InvalidRequest`` for ``rest`` without a URL, and for a URL that is none.
     """
     if kind == "cli" or (kind == "auto" and (not url or shutil.which("scontrol"))):
         from tools.slurm.cli import CliBackend
+        from tools.slurm.cli.runner import Runner
 
-        return CliBackend()
+        return CliBackend(Runner({**os.environ, "SLURM_CONF": str(slurm_conf)}) if slurm_conf else None)
     if not url:
         raise InvalidRequest(
             "the rest backend needs the address of slurmrestd: http://host:6820, https://host:6820 or "

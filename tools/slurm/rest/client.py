@@ -35,6 +35,7 @@ _GATEWAY = frozenset({502, 503, 504})
 INSTEAD = "use Slurm's own commands where they are installed (`--backend cli`, SASK_BACKEND=cli)"
 Part = Literal["slurm", "slurmdb"]
 Method = Literal["GET", "POST", "DELETE"]
+Params = Mapping[str, str | list[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +119,7 @@ class Client:
         kind = AccountingUnavailable if part == "slurmdb" else SlurmUnreachable
         raise kind(f"{why}, or {INSTEAD}", code="no_version", transient=False)
 
-    def read(self, path: str, params: Mapping[str, str] | None = None, *, part: Part = "slurm") -> Mapping[str, Any]:
+    def read(self, path: str, params: Params | None = None, *, part: Part = "slurm") -> Mapping[str, Any]:
         """The JSON object at ``/slurm/VERSION/path``. Raises the ``SlurmError`` for what went wrong."""
         return self._checked("GET", self.path(part, path, params), None, None, part).payload
 
@@ -129,10 +130,10 @@ class Client:
         """
         return self._checked(method, path, body, shown, "slurm")
 
-    def path(self, part: Part, path: str, params: Mapping[str, str] | None = None) -> str:
-        """The path with its version and query, everything in it escaped."""
+    def path(self, part: Part, path: str, params: Params | None = None) -> str:
+        """The path with its version and query, everything in it escaped; a list is its key once for each value."""
         whole = f"/{part}/{self.api(part).version}/" + "/".join(quote(word, safe="") for word in path.split("/"))
-        return f"{whole}?{urlencode(params, quote_via=quote)}" if params else whole
+        return f"{whole}?{urlencode(params, doseq=True, quote_via=quote)}" if params else whole
 
     def command(self, method: Method, path: str, body: Mapping[str, Any] | None = None) -> list[str]:
         """The request as one would make it by hand, without the token."""

@@ -37,22 +37,31 @@ def in_queue(jobs: Iterable[Job], query: JobQuery) -> list[Job]:
 def in_history(jobs: Iterable[Job], query: JobQuery) -> list[Job]:
     """As sacct chooses; of several rows of a job its last one."""
     states = _words(query.states)
+    if query.since and not query.ids and not states:
+        # sacct(1), --starttime: what was eligible in the period; slurmrestd also gives what waits for a later time.
+        end = query.until or datetime.now()
+        jobs = [job for job in jobs if job.eligible_time and job.eligible_time <= end]
     rows = {job.id: job for job in jobs if not states or "ALL" in states or job.state in states}
     return _matching(rows.values(), query)
 
 
-def history_params(query: JobQuery, *, typed: bool) -> dict[str, str]:
-    """slurmdbd's own filters. Without ids and ``since`` it is from midnight on, as sacct has it."""
-    params = {"skip_steps": "true"}
+def history_params(query: JobQuery, *, typed: bool) -> dict[str, str | list[str]]:
+    """slurmdbd's own filters. Without ids and ``since`` it is from midnight on, as sacct has it.
+
+    Of a list the typed versions want each part by itself: 24.11 refuses ``step=1%2C2`` and does not parse ``step=1,2``.
+    """
+    params: dict[str, str | list[str]] = {"skip_steps": "true"}
     if query.ids:
-        params["step"] = ",".join(dict.fromkeys(asked.partition("_[")[0] for asked in query.ids))
+        ids = list(dict.fromkeys(asked.partition("_[")[0] for asked in query.ids))
+        params["step"] = ids if typed else ",".join(ids)
     since = query.since or (None if query.ids else datetime.now().replace(hour=0, minute=0, second=0, microsecond=0))
     if since is not None:
         params |= {"start_time": _epoch(since, typed), "end_time": _epoch(query.until or datetime.now(), typed)}
     named = {"partition": query.partition, "account": query.account, "job_name": query.name}
-    if typed:
-        named["users"] = query.user
-    return params | {key: value for key, value in named.items() if value and value.isprintable()}
+    params |= {key: value for key, value in named.items() if value and value.isprintable()}
+    if typed:  # without it a job that has not ended is said to end at the end of the period
+        params["disable_truncate_usage_time"] = "true"
+    return params | ({"users": query.user.split(",")} if typed and query.user.isprintable() and query.user else {})
 
 
 def _epoch(when: datetime, typed: bool) -> str:

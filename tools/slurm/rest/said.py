@@ -43,6 +43,8 @@ def complaints(payload: Mapping[str, Any]) -> tuple[list[Complaint], list[Compla
     warnings = [_complaint(one) for one in _entries(payload, "warnings")]
     real = [one for one in errors if (one.number or one.error) and one.number != _NOTHING]
     blank = [one for one in errors if not (one.number or one.error)]
+    refused, done = _by_job(payload)
+    real, warnings = (real, warnings + refused) if done else (real + refused, warnings)
     return real, warnings + [replace(one, description=f"{one.description} ({_BLANK})") for one in blank]
 
 
@@ -78,6 +80,18 @@ def _unlisted(errors: Sequence[Complaint], message: str, words: Sequence[str], a
     if any(9000 <= one.number < 9100 for one in errors):  # ESLURM_REST_…: slurmrestd itself did not take it
         return InvalidRequest(message, code="ESLURM_REST_FAIL_PARSING")
     return SlurmError(message)
+
+
+def _by_job(payload: Mapping[str, Any]) -> tuple[list[Complaint], bool]:
+    """(what a cancel was refused, whether it reached something): from v0.0.42 on a list beside empty ``errors``."""
+    told = [one for one in _entries(payload, "status") if isinstance(one, Mapping)]
+    errors = [one["error"] for one in told if isinstance(one.get("error"), Mapping)]
+    refused = [
+        Complaint(text(one.get("string")), number(one.get("code")), text(one.get("message")))
+        for one in errors
+        if number(one.get("code"))
+    ]
+    return refused, len(refused) < len(told)
 
 
 def _entries(payload: Mapping[str, Any], key: str) -> list[Any]:

@@ -179,6 +179,19 @@ class Sandbox:
         running = load(self._layout.memory).running()
         queue.wait_nodes(self._client_env(), [node for node in NODE_NAMES if node in running], 20)
 
+    def without_slurmds(self, change: Callable[[str], str], gres: str) -> None:
+        """Restart slurmctld alone, on a changed slurm.conf, for a big cluster whose nodes nobody runs.
+
+        `change` gets the text of slurm.conf and returns the new one, `gres` is the new gres.conf; the next `up`
+        writes the sandbox's own again. Raises SandboxError.
+        """
+        with self._locked():
+            daemons = self._daemons()
+            daemons.stop([CONTROLLER, *NODE_NAMES])
+            self.conf.write_text(change(self.conf.read_text(encoding="utf-8")), encoding="utf-8")
+            (self._layout.run / "gres.conf").write_text(gres, encoding="utf-8")
+            daemons.start_missing([CONTROLLER])
+
     def _prepare(self, accounting: bool, rest: bool) -> Daemons:
         """Directories, ports and configuration; daemons that read an older configuration are ended."""
         self._layout.create()

@@ -1,0 +1,1 @@
+"""Tools of other people's MCP servers, offered to the model beside Slurm's own."""
