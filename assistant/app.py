@@ -32,7 +32,7 @@ from assistant.loop.said import Said
 from tools import BY_NAME
 from tools.base import Caller, Tool, ToolContext
 from tools.slurm.backend import Backend
-from tools.slurm.errors import SlurmError
+from tools.slurm.errors import InvalidRequest, SlurmError
 from tools.slurm.rest import backend_for, user_of
 from tools.telemetry.model import Sources
 
@@ -177,18 +177,21 @@ def backend(settings: Settings, user: str = "") -> Backend:
 
     ``user``: as that user, which slurmrestd takes from their own token or from SlurmUser's (JWT Authentication,
     slurm.schedmd.com/jwt.html). Slurm's commands run as this process: a door that acts for others has them run
-    otherwise.
+    otherwise. Raises ConfigError for an address that is none.
     """
     user = user or settings.slurmrestd_user
-    return backend_for(
-        settings.backend,
-        settings.slurmrestd_url,
-        user=user,
-        token_file=settings.slurm_jwt_file,
-        token_command=shlex.split(settings.slurm_jwt_command.replace("{user}", user or current_user())),
-        ca_file=settings.slurmrestd_ca_file,
-        slurm_conf=settings.slurm_conf,
-    )
+    try:
+        return backend_for(
+            settings.backend,
+            settings.slurmrestd_url,
+            user=user,
+            token_file=settings.slurm_jwt_file,
+            token_command=shlex.split(settings.slurm_jwt_command.replace("{user}", user or current_user())),
+            ca_file=settings.slurmrestd_ca_file,
+            slurm_conf=settings.slurm_conf,
+        )
+    except InvalidRequest as error:
+        raise ConfigError(str(error), "set SASK_SLURMRESTD_URL, or use --backend cli; see `sask config`") from None
 
 
 def context(telemetry: Sources | None = None, settings: Settings | None = None) -> Callable[[], ToolContext]:
