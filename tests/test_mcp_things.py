@@ -133,5 +133,8 @@ def test_the_runbooks_are_prompts(bed: Bed) -> None:
     ],
 )
 def test_a_prompt_that_cannot_be_filled_is_refused(bed: Bed, name: str, arguments: dict[str, str], why: str) -> None:
-    with pytest.raises(MCPError, match=why):
-        bed.talk(lambda client: client.get_prompt(name, arguments))
+    async def refused(client: Client) -> None:
+        with pytest.raises(MCPError, match=why):
+            await client.get_prompt(name, arguments)
+
+    bed.talk(refused)
