@@ -33,7 +33,7 @@ def test_long_answers_become_a_file_in_the_same_thread(bed: Bed) -> None:
     answer = bed.slack.answer("C1", thread)
     [file] = bed.slack.until(lambda: [f for f in bed.slack.files.values() if "thread" in f], "no file")
     assert (file["channel"], file["thread"]) == ("C1", thread)
-    assert "job-number-31" in file["content"]
+    assert "job-number-15" in file["content"]
     assert "the whole is in the file" in answer.words
 
 
