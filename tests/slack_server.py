@@ -29,6 +29,10 @@ PATIENCE = 200.0
 Body = dict[str, Any]
 
 
+CUT_OFF = 0
+"""Instead of a status: a server need not read to its end what it refuses (RFC 9110, section 15.5.14)."""
+
+
 @dataclass
 class Slack:
     """``users``: what users.info tells. ``limits``: methods that answer 429 that often, with Retry-After 1."""
@@ -184,6 +188,10 @@ class Slack:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
+        except urllib.error.URLError as error:
+            if isinstance(error.reason, (BrokenPipeError, ConnectionResetError)):
+                return CUT_OFF, "the app closed the connection while it was being told"
+            raise
 
     def drop(self) -> None:
         """Every connection goes away without a word."""

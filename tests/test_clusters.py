@@ -76,13 +76,13 @@ def test_a_wrong_one_is_told_the_right_ones(file: Path) -> None:
     assert "slurm_conf" in caught.value.remedy
 
 
-def test_a_command_goes_to_the_cluster_that_is_named(sandbox: Sandbox, file: Path, tmp_path: Path) -> None:
-    (tmp_path / "alpha.conf").symlink_to(sandbox.conf)
+def test_a_command_goes_to_the_cluster_that_is_named(clean_sandbox: Sandbox, file: Path, tmp_path: Path) -> None:
+    (tmp_path / "alpha.conf").symlink_to(clean_sandbox.conf)
     shell = Shell(tmp_path, SASK_CONFIG=str(file), SLURM_CONF="/nonexistent/other.conf")
     here = shell("call", "list_jobs", "--cluster", "alpha")
     assert here.returncode == 0, here.stderr
     assert json.loads(here.stdout)["done"][0]["status"] == "ok"
-    there = shell("--cluster=Beta-2", "call", "list_jobs", SLURM_CONF=str(sandbox.conf))
+    there = shell("--cluster=Beta-2", "call", "list_jobs", SLURM_CONF=str(clean_sandbox.conf))
     assert there.returncode == 6
     assert "/nonexistent/slurm.conf" in there.stdout + there.stderr
     wrong = shell("call", "list_jobs", "--backend", "ssh")

@@ -131,7 +131,7 @@ def test_somebody_without_the_right_is_told_alone(bed: Bed) -> None:
     assert "may not deny" in bed.slack.whisper(2)
     bed.slack.click(NOBODY, card, "Approve")
     assert "not known here" in bed.slack.whisper(3)
-    assert (bed.performed(), len(pending(bed.journal)), set(card.buttons)) == ([], 1, {"Approve", "Deny"})
+    assert (bed.performed(), len(pending(bed.journal)), set(card.buttons)) == ([], 1, {"Approve", "Deny", "Edit"})
 
 
 def test_an_operators_yes_submits_as_the_one_who_asked(bed: Bed) -> None:
