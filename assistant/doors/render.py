@@ -177,6 +177,8 @@ def _show_rows(rows: list[dict[str, Any]], out: Console, indent: str) -> None:
 
 
 def _cell(value: Any) -> str:
+    if isinstance(value, dict) and value.keys() == {"tool", "arguments"}:
+        return f"{value['tool']} {json.dumps(value['arguments'], ensure_ascii=False)}"  # as a call is shown elsewhere
     if isinstance(value, dict):
         return " ".join(f"{k}:{v}" for k, v in value.items())
     return ",".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)

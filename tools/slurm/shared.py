@@ -155,19 +155,16 @@ class Manners:
         """Ask, and tell those who wait for the same."""
         try:
             made = make()
+            with self._lock:
+                if changes == self._changes:
+                    self._keep(key, made)
+            mine.set_result(made)
         except SlurmError as error:
-            self._landed(key, mine)
             mine.set_exception(error)
             raise
-        except BaseException:
+        finally:
             self._landed(key, mine)
-            mine.cancel()
-            raise
-        with self._lock:
-            if changes == self._changes:
-                self._keep(key, made)
-        self._landed(key, mine)
-        mine.set_result(made)
+            mine.cancel()  # of no effect but where this was interrupted: those who wait ask for themselves
         return made
 
     def _landed(self, key: str, mine: Future[_Made]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -37,8 +36,6 @@ from tools.slurm.rest.names import explained, require_partition
 from tools.slurm.rest.versions import Api
 
 _KEY_REACH = timedelta(days=2)
-# A preview and what it allows must be the same request: "now+1day" is one moment for so long.
-_BEGIN_SECONDS = 600.0
 
 
 class RestBackend:
@@ -48,7 +45,7 @@ class RestBackend:
 
     def __init__(self, client: Client) -> None:
         self.client = client
-        self._begins: dict[str, tuple[float, int]] = {}
+        self._begin = submit.Moments()
 
     @property
     def _api(self) -> Api:
@@ -209,7 +206,7 @@ class RestBackend:
     def render(self, operation: Operation) -> list[list[str]]:
         """The request as a curl command, without the token."""
         request = self._request(operation)
-        return [self.client.command(request.method, self._path(request), _shown(request))]
+        return [self.client.command(request.method, self._path(request), change.shown(request))]
 
     def script(self, operation: Operation) -> str:
         return self._request(operation).stdin if operation.verb == "submit" else ""
@@ -219,7 +216,7 @@ class RestBackend:
         if operation.verb == "cancel":
             change.check_state(operation, self._live)
         path = self._path(request)
-        shown = shell_text(self.client.command(request.method, path, _shown(request)), request.stdin)
+        shown = shell_text(self.client.command(request.method, path, change.shown(request)), request.stdin)
         try:
             answer = self.client.send(request.method, path, request.body, shown)
         except SlurmError as error:
@@ -261,13 +258,6 @@ class RestBackend:
     def _path(self, request: change.Request) -> str:
         return self.client.path("slurm", request.path, request.params)
 
-    def _begin(self, text: str) -> int:
-        now = time.monotonic()
-        made, epoch = self._begins.get(text, (0.0, 0))
-        if not epoch or now - made > _BEGIN_SECONDS:
-            self._begins[text] = (now, epoch := submit.moment(text, datetime.now()))
-        return epoch
-
     def _rows(
         self,
         path: str,
@@ -306,11 +296,3 @@ class RestBackend:
             if error.transient:
                 raise
             return []
-
-
-def _shown(request: change.Request) -> Mapping[str, Any] | None:
-    """The body of a preview: a script is read apart, as the here-document that follows."""
-    if request.body is None or not request.stdin:
-        return request.body
-    job = {key: value for key, value in request.body["job"].items() if key != "script"}
-    return {"job": job, "script": "(standard input)"}

@@ -113,3 +113,11 @@ def _gpus(name: str, value: str, api: Api) -> dict[str, Any]:
         return {"tres_per_node" if name == "TresPerNode" else "tres_per_job": value}
     bare = value.replace("gres/gpu", "gres:gpu").removeprefix("gres:gpu").lstrip(":")
     return {"gpus_per_node" if name == "TresPerNode" else "gpus": bare}
+
+
+def shown(request: Request) -> Mapping[str, Any] | None:
+    """The body of a preview: a script is read apart, as the here-document that follows."""
+    if request.body is None or not request.stdin:
+        return request.body
+    job = {key: value for key, value in request.body["job"].items() if key != "script"}
+    return {"job": job, "script": "(standard input)"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import pwd
 import re
+import time
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -91,6 +92,23 @@ def moment(text: str, now: datetime) -> int:
         return int(datetime.fromisoformat(text.strip()).timestamp())
     except ValueError:
         raise InvalidRequest(f"begin {text!r}: write 2026-11-21T08:00:00 or now+2hours") from None
+
+
+class Moments:
+    """``moment`` of now, the same for so long: a preview and what it allows must be the same request, and "now+1day"
+    in both one moment."""
+
+    SECONDS = 600.0
+
+    def __init__(self) -> None:
+        self._kept: dict[str, tuple[float, int]] = {}
+
+    def __call__(self, text: str) -> int:
+        now = time.monotonic()
+        made, epoch = self._kept.get(text, (0.0, 0))
+        if not epoch or now - made > self.SECONDS:
+            self._kept[text] = (now, epoch := moment(text, datetime.now()))
+        return epoch
 
 
 def _script(fields: Mapping[str, Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tools.slurm.sandbox import processes, programs, queue
@@ -69,11 +69,10 @@ class Sandbox:
         with self._locked():
             daemons = self._prepare(accounting, rest)
             before = processes.of_sandbox(str(self.root), self.conf)
-            try:
+            with ExitStack() as failing:
+                failing.callback(daemons.end_everything, spare=before)
                 daemons.start_all(tell)
-            except BaseException:
-                daemons.end_everything(spare=before)
-                raise
+                failing.pop_all()
         return self.status()
 
     def status(self) -> SandboxStatus:
