@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -16,6 +17,7 @@ from assistant.ledger.carry import Ledger
 from assistant.ledger.execute import LedgerExecutor
 from assistant.ledger.journal import Journal
 from tests.fake_slurm import FakeSlurm
+from tests.shell import until
 from tools import BY_NAME
 from tools.base import Call, Caller, ToolContext
 from tools.merge import LOOK_BACK, find_jobs
@@ -52,7 +54,7 @@ class Slow(FakeSlurm):
         super().__init__(user="root", level="administrator")
         self.gate, self.begun, self.asked = threading.Event(), threading.Event(), 0
         self.gate.set()
-        self.away, self.private = False, "none"
+        self.away, self.interrupted, self.private = False, False, "none"
         self.windows: list[JobQuery] = []
 
     def private_data(self) -> str:
@@ -62,6 +64,9 @@ class Slow(FakeSlurm):
         self.asked += 1
         self.begun.set()
         assert self.gate.wait(20)
+        if self.interrupted:
+            self.interrupted = False
+            raise KeyboardInterrupt
         if self.away:
             raise SlurmUnreachable("slurmctld does not answer")
         return super().queue(query)
@@ -172,6 +177,36 @@ def test_an_answer_from_before_a_change_is_not_kept(manners: Manners) -> None:
             "who asks after a change does not wait for what was asked before"
         )
     assert len(manners.reading(slurm, "ann").queue(JobQuery())) == 1 and slurm.asked == 2
+
+
+def test_an_answer_that_a_change_overtook_is_not_kept(manners: Manners) -> None:
+    slurm = Slow()
+    slurm.gate.clear()
+    with ThreadPoolExecutor(1) as pool:
+        early = pool.submit(manners.reading(slurm, "ann").queue, JobQuery())
+        assert slurm.begun.wait(20)
+        manners.fresh(slurm).perform(Operation("submit", "", {"command": "sleep 9"}))
+        slurm.gate.set()
+        early.result(20)
+    manners.reading(slurm, "ann").queue(JobQuery())
+    assert slurm.asked == 2
+
+
+def test_who_waits_for_an_interrupted_question_asks_it(manners: Manners) -> None:
+    slurm = Slow()
+    slurm.interrupted = True
+    slurm.gate.clear()
+    with ThreadPoolExecutor(2) as pool:
+        early = pool.submit(manners.reading(slurm, "ann").queue, JobQuery())
+        assert slurm.begun.wait(20)
+        late = pool.submit(manners.reading(slurm, "bob").queue, JobQuery())
+        until(late.running)
+        time.sleep(0.2)  # so that it waits; if it came later it would ask anyway
+        slurm.gate.set()
+        with pytest.raises(KeyboardInterrupt):
+            early.result(20)
+        assert late.result(20) == []
+    assert slurm.asked == 2
 
 
 def test_a_controller_in_trouble_is_left_alone_for_a_while(manners: Manners, clock: Clock) -> None:
